@@ -1,0 +1,229 @@
+"""Deformable operators of `mmcv._ext`.
+
+Shapes: input (N, C, H, W); weight (O, C / groups, kh, kw); offset (N, 2 * deform_groups * kh * kw, h, w) as y, x pairs for
+each kernel cell, in input cells; mask (N, deform_groups * kh * kw, h, w); output (N, O, h, w).
+Backward passes run the forward again under autograd: the extension's interface carries no graph between the two.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torchvision
+from torch import Tensor
+
+from mmpd.compat.precision import full_precision
+
+
+def _deform_conv(
+    input: Tensor,
+    offset: Tensor,
+    weight: Tensor,
+    mask: Tensor | None,
+    bias: Tensor | None,
+    *,
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+    dilation: tuple[int, int],
+    group: int,
+    deform_groups: int,
+) -> Tensor:
+    """torchvision's deformable convolution, which reads both group counts from the shapes; ValueError if they disagree."""
+    kernel_cells = weight.shape[2] * weight.shape[3]
+    if offset.shape[1] != 2 * deform_groups * kernel_cells or input.shape[1] != group * weight.shape[1]:
+        raise ValueError(
+            f"deformable convolution: input {tuple(input.shape)}, weight {tuple(weight.shape)} and offset "
+            f"{tuple(offset.shape)} do not fit groups={group}, deform_groups={deform_groups}"
+        )
+    return torchvision.ops.deform_conv2d(input, offset, weight, bias, stride, padding, dilation, mask)
+
+
+def _gradients(function: Callable[..., Tensor], inputs: list[Tensor], grad_output: Tensor) -> tuple[Tensor, ...]:
+    """Gradients of function(*inputs) in all inputs, times grad_output."""
+    with torch.enable_grad():
+        leaves = [tensor.detach().requires_grad_() for tensor in full_precision(*inputs)]
+        result = function(*leaves)
+    return torch.autograd.grad(result, leaves, grad_output.to(result))
+
+
+def _geometry(kw: dict[str, int]) -> dict[str, Any]:
+    """Keywords of `_deform_conv` from those of mmcv's first version of the operator (dH, padH, …)."""
+    return {
+        "stride": (kw["dH"], kw["dW"]),
+        "padding": (kw["padH"], kw["padW"]),
+        "dilation": (kw["dilationH"], kw["dilationW"]),
+        "group": kw["group"],
+        "deform_groups": kw["deformable_group"],
+    }
+
+
+def deform_conv_forward(
+    input: Tensor, weight: Tensor, offset: Tensor, output: Tensor, columns: Tensor, ones: Tensor, **kw: int
+) -> None:
+    """Deformable convolution (Dai et al., 2017) to output; columns and ones are the compiled operator's scratch space."""
+    input, offset, weight = full_precision(input, offset, weight)
+    output.copy_(_deform_conv(input, offset, weight, None, None, **_geometry(kw)))
+
+
+def deform_conv_backward_input(
+    input: Tensor,
+    offset: Tensor,
+    grad_output: Tensor,
+    grad_input: Tensor,
+    grad_offset: Tensor,
+    weight: Tensor,
+    columns: Tensor,
+    **kw: int,
+) -> None:
+    """Write the gradients of input and offset."""
+    (full_weight,) = full_precision(weight)
+
+    def forward(x: Tensor, shift: Tensor) -> Tensor:
+        return _deform_conv(x, shift, full_weight, None, None, **_geometry(kw))
+
+    by_input, by_offset = _gradients(forward, [input, offset], grad_output)
+    grad_input.copy_(by_input)
+    grad_offset.copy_(by_offset)
+
+
+def deform_conv_backward_parameters(
+    input: Tensor,
+    offset: Tensor,
+    grad_output: Tensor,
+    grad_weight: Tensor,
+    columns: Tensor,
+    ones: Tensor,
+    scale: float = 1.0,
+    **kw: int,
+) -> None:
+    """Add scale times the gradient of the weight to grad_weight."""
+    full_input, full_offset = full_precision(input, offset)
+
+    def forward(weight: Tensor) -> Tensor:
+        return _deform_conv(full_input, full_offset, weight, None, None, **_geometry(kw))
+
+    # Linear in the weight: any value of it has the same gradient.
+    (by_weight,) = _gradients(forward, [torch.zeros_like(grad_weight)], grad_output)
+    grad_weight.add_(by_weight.to(grad_weight), alpha=scale)
+
+
+def _modulated_geometry(kw: dict[str, int]) -> dict[str, Any]:
+    """Keywords of `_deform_conv` from those of mmcv's modulated version (stride_h, pad_h, …)."""
+    return {
+        "stride": (kw["stride_h"], kw["stride_w"]),
+        "padding": (kw["pad_h"], kw["pad_w"]),
+        "dilation": (kw["dilation_h"], kw["dilation_w"]),
+        "group": kw["group"],
+        "deform_groups": kw["deformable_group"],
+    }
+
+
+def modulated_deform_conv_forward(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    ones: Tensor,
+    offset: Tensor,
+    mask: Tensor,
+    output: Tensor,
+    columns: Tensor,
+    with_bias: bool,
+    **kw: int,
+) -> None:
+    """Modulated deformable convolution (Zhu et al., 2019) to output; bias is read where with_bias."""
+    input, offset, weight, mask, bias = full_precision(input, offset, weight, mask, bias)
+    result = _deform_conv(input, offset, weight, mask, bias if with_bias else None, **_modulated_geometry(kw))
+    output.copy_(result)
+
+
+def modulated_deform_conv_backward(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    ones: Tensor,
+    offset: Tensor,
+    mask: Tensor,
+    columns: Tensor,
+    grad_input: Tensor,
+    grad_weight: Tensor,
+    grad_bias: Tensor,
+    grad_offset: Tensor,
+    grad_mask: Tensor,
+    grad_output: Tensor,
+    with_bias: bool,
+    **kw: int,
+) -> None:
+    """Write the gradients of input, offset and mask, add those of weight and, where with_bias, bias."""
+
+    def forward(x: Tensor, shift: Tensor, kernel: Tensor, modulation: Tensor) -> Tensor:
+        return _deform_conv(x, shift, kernel, modulation, None, **_modulated_geometry(kw))
+
+    gradients = _gradients(forward, [input, offset, weight, mask], grad_output)
+    grad_input.copy_(gradients[0])
+    grad_offset.copy_(gradients[1])
+    grad_weight.add_(gradients[2].to(grad_weight))
+    grad_mask.copy_(gradients[3])
+    if with_bias:
+        grad_bias.add_(grad_output.sum(dim=(0, 2, 3)))
+
+
+def _attend(value: Tensor, spatial_shapes: Tensor, locations: Tensor, weights: Tensor) -> Tensor:
+    """mmcv's own pure torch version of multi-scale deformable attention: (N, queries, heads * channels)."""
+    from mmcv.ops.multi_scale_deform_attn import multi_scale_deformable_attn_pytorch
+
+    # Plain integers: a list of sizes taken from a CUDA tensor would synchronise once for each use.
+    return multi_scale_deformable_attn_pytorch(value, spatial_shapes.tolist(), locations, weights)
+
+
+def ms_deform_attn_forward(
+    value: Tensor,
+    spatial_shapes: Tensor,
+    level_start_index: Tensor,
+    sampling_locations: Tensor,
+    attention_weights: Tensor,
+    im2col_step: int,
+) -> Tensor:
+    """Multi-scale deformable attention (Zhu et al., 2021).
+
+    Args:
+        value: (N, cells of all levels, heads, channels). spatial_shapes: (levels, 2) as h, w.
+        sampling_locations: (N, queries, heads, levels, points, 2) as x, y in [0, 1]. attention_weights: the same without 2.
+
+    Returns:
+        (N, queries, heads * channels).
+    """
+    full = full_precision(value, sampling_locations, attention_weights)
+    return _attend(full[0], spatial_shapes, full[1], full[2]).to(value.dtype)
+
+
+def ms_deform_attn_backward(
+    value: Tensor,
+    spatial_shapes: Tensor,
+    level_start_index: Tensor,
+    sampling_locations: Tensor,
+    attention_weights: Tensor,
+    grad_output: Tensor,
+    grad_value: Tensor,
+    grad_sampling_loc: Tensor,
+    grad_attn_weight: Tensor,
+    im2col_step: int,
+) -> None:
+    """Write the gradients of value, sampling locations and attention weights."""
+
+    def forward(cells: Tensor, locations: Tensor, weights: Tensor) -> Tensor:
+        return _attend(cells, spatial_shapes, locations, weights)
+
+    gradients = _gradients(forward, [value, sampling_locations, attention_weights], grad_output)
+    for target, gradient in zip((grad_value, grad_sampling_loc, grad_attn_weight), gradients, strict=True):
+        target.copy_(gradient)
+
+
+OPERATORS: dict[str, Callable[..., Any]] = {
+    "deform_conv_forward": deform_conv_forward,
+    "deform_conv_backward_input": deform_conv_backward_input,
+    "deform_conv_backward_parameters": deform_conv_backward_parameters,
+    "modulated_deform_conv_forward": modulated_deform_conv_forward,
+    "modulated_deform_conv_backward": modulated_deform_conv_backward,
+    "ms_deform_attn_forward": ms_deform_attn_forward,
+    "ms_deform_attn_backward": ms_deform_attn_backward,
+}
