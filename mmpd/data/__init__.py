@@ -1,0 +1,1 @@
+"""Data sets, the paired pipeline and the batch preprocessor."""
