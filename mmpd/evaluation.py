@@ -61,15 +61,15 @@ class PDMetric(BaseMetric):
         """Keep boxes, labels, scores and the HR scale of each sample as NumPy arrays."""
         for sample in data_samples:
             truth, ignored, found = (sample[key] for key in ('gt_instances', 'ignored_instances', 'pred_instances'))
-            result = dict(
-                boxes=_array(found['bboxes']).reshape(-1, 4),
-                scores=_array(found['scores']),
-                labels=_array(found['labels']),
-                gt_boxes=np.concatenate([_array(part['bboxes']).reshape(-1, 4) for part in (truth, ignored)]),
-                gt_labels=np.concatenate([_array(part['labels']) for part in (truth, ignored)]),
-                gt_ignore=np.repeat([False, True], [len(truth['labels']), len(ignored['labels'])]),
-                hr_scale=tuple(sample.get('hr_scale_factor', sample.get('scale_factor', (1.0, 1.0)))),
-            )
+            result = {
+                'boxes': _array(found['bboxes']).reshape(-1, 4),
+                'scores': _array(found['scores']),
+                'labels': _array(found['labels']),
+                'gt_boxes': np.concatenate([_array(part['bboxes']).reshape(-1, 4) for part in (truth, ignored)]),
+                'gt_labels': np.concatenate([_array(part['labels']) for part in (truth, ignored)]),
+                'gt_ignore': np.repeat([False, True], [len(truth['labels']), len(ignored['labels'])]),
+                'hr_scale': tuple(sample.get('hr_scale_factor', sample.get('scale_factor', (1.0, 1.0)))),
+            }
             if not (np.isfinite(result['boxes']).all() and np.isfinite(result['scores']).all()):
                 raise DataError(
                     f'predictions of image {sample.get("img_id")} contain NaN or Inf; the training diverged'
@@ -207,10 +207,10 @@ def _coco_annotations(results: list[dict]) -> tuple[list[dict], list[dict]]:
     for image_id, r in enumerate(results):
         hr_area = float(r['hr_scale'][0]) * float(r['hr_scale'][1])
         for box, label, difficult in zip(_xywh(r['gt_boxes']), r['gt_labels'], r['gt_ignore'], strict=True):
-            shared = dict(id=len(truth) + 1, image_id=image_id, category_id=int(label), bbox=box)
+            shared = {'id': len(truth) + 1, 'image_id': image_id, 'category_id': int(label), 'bbox': box}
             truth.append(dict(shared, area=box[2] * box[3] * hr_area, iscrowd=0, difficult=int(difficult)))
         for box, label, score in zip(_xywh(r['boxes']), r['labels'], r['scores'], strict=True):
-            shared = dict(id=len(found) + 1, image_id=image_id, category_id=int(label), bbox=box)
+            shared = {'id': len(found) + 1, 'image_id': image_id, 'category_id': int(label), 'bbox': box}
             found.append(dict(shared, area=box[2] * box[3] * hr_area, score=float(score)))
     return truth, found
 
@@ -221,10 +221,10 @@ def _xywh(boxes: np.ndarray) -> list[list[float]]:
 
 def _coco(annotations: list[dict], num_images: int, num_classes: int) -> COCO:
     coco = COCO()
-    coco.dataset = dict(
-        images=[dict(id=i) for i in range(num_images)],
-        categories=[dict(id=c) for c in range(num_classes)],
-        annotations=annotations,
-    )
+    coco.dataset = {
+        'images': [{'id': i} for i in range(num_images)],
+        'categories': [{'id': c} for c in range(num_classes)],
+        'annotations': annotations,
+    }
     coco.createIndex()
     return coco

@@ -86,14 +86,14 @@ class PDVOCDataset(SampleSeedMixin, XMLDataset):
         xml_path = root / self.ann_subdir / f'{image_id}.xml'
         annotation = read_voc_xml(xml_path)
         self._note_image(image_id, header, annotation)
-        return dict(
-            img_id=image_id,
-            img_path=str(image_path),
-            xml_path=str(xml_path),
-            width=header.size[0],
-            height=header.size[1],
-            instances=self._instances(image_id, annotation, header),
-        )
+        return {
+            'img_id': image_id,
+            'img_path': str(image_path),
+            'xml_path': str(xml_path),
+            'width': header.size[0],
+            'height': header.size[1],
+            'instances': self._instances(image_id, annotation, header),
+        }
 
     def _note_image(self, image_id: str, header: ImageHeader, annotation: VOCAnnotation) -> None:
         if annotation.size is not None and annotation.size not in (
@@ -130,7 +130,7 @@ class PDVOCDataset(SampleSeedMixin, XMLDataset):
             if fitted is None:
                 self.report.drop(dropped, image_id)
                 continue
-            instances.append(dict(bbox=list(fitted), bbox_label=label, ignore_flag=int(item.difficult)))
+            instances.append({'bbox': list(fitted), 'bbox_label': label, 'ignore_flag': int(item.difficult)})
         return instances
 
     def filter_data(self) -> list[dict]:
