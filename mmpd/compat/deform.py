@@ -1,18 +1,18 @@
 """Deformable operators of `mmcv._ext`.
 
-Shapes: input (N, C, H, W); weight (O, C / groups, kh, kw); offset (N, 2 * deform_groups * kh * kw, h, w) as y, x pairs for
-each kernel cell, in input cells; mask (N, deform_groups * kh * kw, h, w); output (N, O, h, w).
+Shapes: input (N, C, H, W); weight (O, C / groups, kh, kw); offset (N, 2 * deform_groups * kh * kw, h, w) as y, x pairs
+for each kernel cell, in input cells; mask (N, deform_groups * kh * kw, h, w); output (N, O, h, w).
 Backward passes run the forward again under autograd: the extension's interface carries no graph between the two.
 """
 
 from collections.abc import Callable
 from typing import Any
 
+from mmpd.compat.precision import full_precision
+
 import torch
 import torchvision
 from torch import Tensor
-
-from mmpd.compat.precision import full_precision
 
 
 def _deform_conv(
@@ -28,7 +28,7 @@ def _deform_conv(
     group: int,
     deform_groups: int,
 ) -> Tensor:
-    """torchvision's deformable convolution, which reads both group counts from the shapes; ValueError if they disagree."""
+    """torchvision's operator, which reads both group counts from the shapes; ValueError if they disagree."""
     kernel_cells = weight.shape[2] * weight.shape[3]
     if offset.shape[1] != 2 * deform_groups * kernel_cells or input.shape[1] != group * weight.shape[1]:
         raise ValueError(
@@ -60,7 +60,7 @@ def _geometry(kw: dict[str, int]) -> dict[str, Any]:
 def deform_conv_forward(
     input: Tensor, weight: Tensor, offset: Tensor, output: Tensor, columns: Tensor, ones: Tensor, **kw: int
 ) -> None:
-    """Deformable convolution (Dai et al., 2017) to output; columns and ones are the compiled operator's scratch space."""
+    """Deformable convolution (Dai et al., 2017) to output; columns and ones, scratch space, stay unused."""
     input, offset, weight = full_precision(input, offset, weight)
     output.copy_(_deform_conv(input, offset, weight, None, None, **_geometry(kw)))
 
@@ -187,7 +187,8 @@ def ms_deform_attn_forward(
 
     Args:
         value: (N, cells of all levels, heads, channels). spatial_shapes: (levels, 2) as h, w.
-        sampling_locations: (N, queries, heads, levels, points, 2) as x, y in [0, 1]. attention_weights: the same without 2.
+        sampling_locations: (N, queries, heads, levels, points, 2) as x, y in [0, 1].
+        attention_weights: (N, queries, heads, levels, points).
 
     Returns:
         (N, queries, heads * channels).

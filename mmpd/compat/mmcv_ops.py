@@ -1,10 +1,10 @@
 """A stand-in for mmcv's compiled extension, `mmcv._ext`, where it is absent.
 
 mmcv from a plain `pip install` brings `mmcv.ops` in Python but not the compiled module those files load, so that
-`import mmcv.ops`, and with it `import mmdet.models`, ends in "No module named 'mmcv._ext'". `install()` appends a finder
-to `sys.meta_path`. Python asks it last, hence a compiled extension always wins and is left alone, and nothing is
-imported until `mmcv.ops` is. mmcv's own Python layer (argument checks, autograd functions, modules) stays in use; only the
-calls that it makes into the extension are answered here, with the same signatures: inputs and preallocated outputs.
+`import mmcv.ops`, and with it `import mmdet.models`, ends in "No module named 'mmcv._ext'". `install()` appends a
+finder to `sys.meta_path`. Python asks it last, hence a compiled extension always wins and is left alone, and nothing is
+imported until `mmcv.ops` is. mmcv's own Python layer (argument checks, autograd functions, modules) stays in use; only
+the calls that it makes into the extension are answered here, with the same signatures: inputs, preallocated outputs.
 
 Operators: `nms`, `softnms`, `nms_match` (mmpd.compat.nms); `roi_align_*`, `roi_pool_*` (mmpd.compat.roi);
 `deform_conv_*`, `modulated_deform_conv_*`, `ms_deform_attn_*` (mmpd.compat.deform); `sigmoid_focal_loss_*`,
@@ -30,16 +30,16 @@ class MissingOperatorError(NotImplementedError):
 def _missing(name: str) -> Callable[..., Any]:
     """Return a callable that raises `MissingOperatorError` naming the operator.
 
-    The error comes at the call, not at import: `mmcv.ops` looks up all of its operators when it is imported, and a detector
-    that never calls a missing one must not fail for it.
+    The error comes at the call, not at import: `mmcv.ops` looks up all of its operators when it is imported, and a
+    detector that never calls a missing one must not fail for it.
     """
 
     def missing_operator(*_args: Any, **_kwargs: Any) -> Any:
         raise MissingOperatorError(
             f"mmcv operator '{name}' was called, but this mmcv has no compiled extension ({EXTENSION}) and mmpd's "
-            f"stand-in does not provide '{name}'. Install an mmcv with compiled operators: a prebuilt one for your torch "
-            "(`pip install -U openmim && mim install mmcv`), or from source with a C++ compiler "
-            "(`MMCV_WITH_OPS=1 pip install --no-build-isolation --no-binary mmcv mmcv`). mmpd then uses that one by itself."
+            f"stand-in does not provide '{name}'. Install an mmcv with compiled operators, it then takes over: "
+            "prebuilt for your torch (`pip install -U openmim && mim install mmcv`), or built from source with a C++ "
+            "compiler (`MMCV_WITH_OPS=1 pip install --no-build-isolation --no-binary mmcv mmcv`)."
         )
 
     missing_operator.__name__ = name
