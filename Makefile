@@ -55,8 +55,9 @@ $(READY_UPSTREAM):
 	@touch $@
 
 define make_venv
+	@command -v $(PYTHON) > /dev/null || { echo "error: no $(PYTHON) here; name yours: make PYTHON=python3.11"; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
-	    || { echo "error: $(PYTHON) is $$($(PYTHON) --version 2>&1 || echo missing); mmpd needs Python 3.10 or newer (make PYTHON=python3.11)"; exit 1; }
+	    || { echo "error: $$($(PYTHON) --version) is too old; mmpd needs 3.10 or newer (make PYTHON=python3.11)"; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2> /dev/null \
 	    || { echo "error: $(PYTHON) has no venv/ensurepip; on Debian and Ubuntu: apt install python3-venv"; exit 1; }
 	$(PYTHON) -m venv $(1)
