@@ -11,8 +11,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
-from mmengine.logging import print_log
-
 _UNSUPPORTED = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
 _held_here: set[Path] = set()
 
@@ -51,6 +49,8 @@ class WorkDirLock:
             file.close()
             raise
         if owner:
+            from mmengine.logging import print_log  # here: the lock is taken before anything slow is imported
+
             print_log(f'Took over {self.path}, left by {_describe(owner)}, which is gone', 'current', logging.WARNING)
         _write(file, _me())
         self._file = file

@@ -6,6 +6,7 @@ and adding what was refused, not by trusting a module as a whole.
 
 import pickle
 import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -51,13 +52,14 @@ def read(path: Path, map_location: Any = 'cpu') -> Any:
     """What `torch.load` finds in the local file `path`, without running anything.
 
     Raises:
-        CheckpointError: the file is missing, empty, truncated, no torch file, or names a forbidden global.
+        CheckpointError: the file is missing, empty, truncated, altered, no torch file, or names a forbidden global.
     """
     if not path.is_file():
         raise CheckpointError(f'checkpoint {path} does not exist (or is no plain file)')
     size = path.stat().st_size
     if size == 0:
         raise CheckpointError(f'checkpoint {path} is empty (0 bytes): a cut or full-disk write; use the one before it')
+    _verify_checksums(path, size)
     try:
         with torch.serialization.safe_globals(allowed_globals()):
             return torch.load(path, map_location=map_location, weights_only=True)
@@ -72,6 +74,19 @@ def read(path: Path, map_location: Any = 'cpu') -> Any:
         raise _unreadable(path, size, error) from error
     except Exception as error:  # damaged files raise nearly anything: EOFError, RuntimeError, KeyError, ValueError, …
         raise _unreadable(path, size, error) from error
+
+
+def _verify_checksums(path: Path, size: int) -> None:
+    """torch writes CRCs and does not check them: flipped or zeroed blocks (a power cut) would load as weights."""
+    if not zipfile.is_zipfile(path):
+        return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except Exception as error:  # zipfile.BadZipFile, zlib.error, NotImplementedError, …
+        raise _unreadable(path, size, error) from error
+    if damaged:
+        raise _unreadable(path, size, ValueError(f'wrong checksum of {damaged}'))
 
 
 def _unreadable(path: Path, size: int, error: Exception) -> CheckpointError:

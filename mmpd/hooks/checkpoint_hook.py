@@ -6,6 +6,7 @@ only then is the older one deleted. mmengine deletes first, and writes in place.
 
 import glob
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -96,8 +97,10 @@ class AtomicCheckpointHook(CheckpointHook):
             self._set_aside_newer(runner, start)
             if resumed:
                 export_plain(newest, self._plain('last'))
+                self._drop_older_steps()
             if resumed and self.save_best and self.best_ckpt_path and os.path.isfile(self.best_ckpt_path):
                 export_plain(self.best_ckpt_path, self._plain('best'))
+                self._drop_older_best()
         if resumed:
             self.last_ckpt = str(newest)
             self._catch_up_validation(runner)
@@ -140,9 +143,7 @@ class AtomicCheckpointHook(CheckpointHook):
             return
         export_plain(self.last_ckpt, self._plain('last'))
         write_atomic(self.last_ckpt.encode(), os.path.join(runner.work_dir, 'last_checkpoint'))
-        if self.max_keep_ckpts > 0:
-            for _, path in step_files(self.out_dir)[: -self.max_keep_ckpts]:
-                path.unlink()
+        self._drop_older_steps()
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
         """As mmengine's, but the previous best is deleted after the new one is complete."""
@@ -160,13 +161,18 @@ class AtomicCheckpointHook(CheckpointHook):
             export_plain(self.best_ckpt_path, self._plain('best'))
             self._drop_older_best()
 
+    def _drop_older_steps(self) -> None:
+        if self.max_keep_ckpts > 0:
+            for _, path in step_files(self.out_dir)[: -self.max_keep_ckpts]:
+                path.unlink()
+
     def _drop_older_best(self) -> None:
         """Every other best file of this metric, so also one that a killed run left behind."""
-        metric = self.key_indicators[0].replace('/', '_')
-        pattern = os.path.join(glob.escape(str(self.out_dir)), f'best_{glob.escape(metric)}_*.pth')
-        for path in glob.glob(pattern):
-            if os.path.basename(path) != os.path.basename(str(self.best_ckpt_path)):
-                os.unlink(path)
+        best = Path(str(self.best_ckpt_path))
+        metric = re.sub(r'(epoch|iter)_\d+\.pth$', '', best.name)
+        for path in best.parent.glob(f'{glob.escape(metric)}*.pth'):
+            if path.name != best.name:
+                path.unlink()
 
     def _plain(self, which: str) -> Path:
         return Path(self.out_dir) / f'{self.stage}_{which}.pth'
