@@ -114,7 +114,8 @@ def _background(rng: np.random.Generator, width: int, height: int) -> np.ndarray
     image += (np.linspace(-1, 1, height)[:, None, None] * slope_y).astype(np.float32)
     for cell, strength in ((80, 28), (32, 16), (12, 9), (4, 6)):
         grid = rng.normal(0, strength, (height // cell + 2, width // cell + 2, 1)) * rng.uniform(0.6, 1.2, 3)
-        image += cv2.resize(grid.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
+        noise = cv2.resize(grid.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
+        image += np.asarray(noise, np.float32)
     mean_colour = image.mean((0, 1))
     for _ in range(rng.integers(8, 16)):
         colour = (mean_colour + rng.normal(0, 45, 3)).tolist()

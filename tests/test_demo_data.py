@@ -11,7 +11,7 @@ import pytest
 
 
 def draw(root, **kwargs):
-    return draw_demo_set(root, **{"n_train": 12, "n_val": 2, "n_test": 3, **kwargs})
+    return draw_demo_set(root, **{"n_train": 8, "n_val": 1, "n_test": 1, **kwargs})
 
 
 def contents(root):
@@ -27,9 +27,9 @@ def test_it_is_a_voc_set_of_mostly_small_objects(root):
     dataset = PDVOCDataset(
         data_root=str(root), ann_file="ImageSets/Main/train.txt", metainfo={"classes": CLASSES}, pipeline=[]
     )
-    assert len(dataset) == 12 and not dataset.report.dropped and not dataset.report.changed
-    boxes = np.array([item["bbox"] for i in range(12) for item in dataset.get_data_info(i)["instances"]])
-    labels = {item["bbox_label"] for i in range(12) for item in dataset.get_data_info(i)["instances"]}
+    assert len(dataset) == 8 and not dataset.report.dropped and not dataset.report.changed
+    boxes = np.array([item["bbox"] for i in range(8) for item in dataset.get_data_info(i)["instances"]])
+    labels = {item["bbox_label"] for i in range(8) for item in dataset.get_data_info(i)["instances"]}
     longest = (boxes[:, 2:] - boxes[:, :2] + 1).max(1)
     assert labels == {0, 1, 2, 3}
     assert 0.4 < (longest <= 24).mean() < 0.9 and longest.min() >= 5 and longest.max() <= 80
@@ -44,7 +44,7 @@ def test_same_seed_same_files_other_seed_other_images(root, tmp_path):
 
 def test_no_image_is_in_two_splits(root):
     images = [path.read_bytes() for path in (root / "JPEGImages").iterdir()]
-    assert len(images) == len(set(images)) == 17
+    assert len(images) == len(set(images)) == 10
 
 
 def test_a_second_call_draws_nothing_and_other_arguments_draw_anew(tmp_path):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.dataset import BaseDataset, RepeatDataset
+from torch.utils.data import DataLoader
 
 
 class Numbers(BaseDataset):
@@ -41,6 +42,13 @@ def test_neither_order_nor_earlier_draws_matter(make):
     forward = [first[i] for i in range(10)]
     random.random(), np.random.rand(5), torch.rand(3)
     assert [second[i] for i in reversed(range(10))] == forward[::-1]
+
+
+def test_the_number_of_workers_does_not_matter(make):
+    def load(workers):
+        return list(DataLoader(make(), batch_size=2, num_workers=workers, collate_fn=list))
+
+    assert load(2) == load(0)
 
 
 def test_epoch_seed_and_index_each_change_the_sample(make):
