@@ -16,8 +16,8 @@ from mmpd.errors import DataError
 import cv2
 import numpy as np
 
-CLASSES = ("ring", "star", "checker", "stripes")
-MARKER = "demo_set.json"
+CLASSES = ('ring', 'star', 'checker', 'stripes')
+MARKER = 'demo_set.json'
 _VERSION = 1
 _SUPERSAMPLE = 4
 _SIDE_SMALL, _SIDE_LARGE = (9, 24), (24, 64)  # longest side in HR pixels
@@ -45,21 +45,21 @@ def draw_demo_set(
         DataError: `root` exists, is not empty and was not drawn by this function.
     """
     root = Path(root)
-    splits = {"train": n_train, "val": n_val, "test": n_test}
-    made_with = {"version": _VERSION, "seed": seed, "splits": splits, "size": list(size)}
+    splits = {'train': n_train, 'val': n_val, 'test': n_test}
+    made_with = {'version': _VERSION, 'seed': seed, 'splits': splits, 'size': list(size)}
     if _is_finished(root, made_with):
         return root
-    part = root.with_name(f"{root.name}.part-{os.getpid()}")
+    part = root.with_name(f'{root.name}.part-{os.getpid()}')
     shutil.rmtree(part, ignore_errors=True)
-    for folder in ("Annotations", "JPEGImages", "ImageSets/Main"):
+    for folder in ('Annotations', 'JPEGImages', 'ImageSets/Main'):
         (part / folder).mkdir(parents=True)
     for split_index, (split, count) in enumerate(splits.items()):
-        ids = [f"{split}_{i:04d}" for i in range(count)]
+        ids = [f'{split}_{i:04d}' for i in range(count)]
         for i, image_id in enumerate(ids):
             image, objects = draw_image(np.random.default_rng([seed, split_index, i]), size)
-            cv2.imwrite(str(part / "JPEGImages" / f"{image_id}.jpg"), image, [cv2.IMWRITE_JPEG_QUALITY, 90])
-            write_voc_xml(part / "Annotations" / f"{image_id}.xml", f"{image_id}.jpg", size, objects)
-        (part / "ImageSets/Main" / f"{split}.txt").write_text("".join(f"{image_id}\n" for image_id in ids))
+            cv2.imwrite(str(part / 'JPEGImages' / f'{image_id}.jpg'), image, [cv2.IMWRITE_JPEG_QUALITY, 90])
+            write_voc_xml(part / 'Annotations' / f'{image_id}.xml', f'{image_id}.jpg', size, objects)
+        (part / 'ImageSets/Main' / f'{split}.txt').write_text(''.join(f'{image_id}\n' for image_id in ids))
     (part / MARKER).write_text(json.dumps(made_with))
     try:
         shutil.rmtree(root, ignore_errors=True)
@@ -77,7 +77,7 @@ def _is_finished(root: Path, made_with: dict) -> bool:
     if marker.is_file():
         return json.loads(marker.read_text()) == made_with
     if root.exists() and any(root.iterdir()):
-        raise DataError(f"{root} holds something else than a demo set; name another folder or delete it")
+        raise DataError(f'{root} holds something else than a demo set; name another folder or delete it')
     return False
 
 
@@ -138,7 +138,7 @@ def _draw_object(rng: np.random.Generator, name: str) -> tuple[np.ndarray, np.nd
     cells = int(np.ceil(side)) + 2
     canvas = cells * _SUPERSAMPLE
     axis = (np.arange(canvas) + 0.5) / _SUPERSAMPLE - cells / 2
-    angle = rng.uniform(-np.pi, np.pi) if name in ("ring", "star") else rng.uniform(-0.4, 0.4)
+    angle = rng.uniform(-np.pi, np.pi) if name in ('ring', 'star') else rng.uniform(-0.4, 0.4)
     stretch = rng.uniform(0.8, 1.0)
     u = (axis[None, :] * np.cos(angle) + axis[:, None] * np.sin(angle)) / (side / 2)
     v = (-axis[None, :] * np.sin(angle) + axis[:, None] * np.cos(angle)) / (side / 2 * stretch)
@@ -169,7 +169,7 @@ def _stripes(u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return inside, np.floor((v / 0.85 + 1) * 1.5) % 2
 
 
-_SHAPES = {"ring": _ring, "star": _star, "checker": _checker, "stripes": _stripes}
+_SHAPES = {'ring': _ring, 'star': _star, 'checker': _checker, 'stripes': _stripes}
 
 
 def _place(rng: np.random.Generator, mask: np.ndarray, owner: np.ndarray, areas: list[int]) -> tuple[int, int] | None:

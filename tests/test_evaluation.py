@@ -17,7 +17,7 @@ from mmengine.structures import InstanceData
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-CLASSES = ("cat", "dog")
+CLASSES = ('cat', 'dog')
 
 
 def sample(gt, found, difficult=(), **meta) -> dict:
@@ -25,17 +25,17 @@ def sample(gt, found, difficult=(), **meta) -> dict:
 
     def part(rows):
         rows = torch.tensor(rows, dtype=torch.float64) if len(rows) else torch.zeros(0, 6)
-        return {"bboxes": rows[:, :4], "labels": rows[:, 4].long(), "scores": rows[:, 5:].flatten()}
+        return {'bboxes': rows[:, :4], 'labels': rows[:, 4].long(), 'scores': rows[:, 5:].flatten()}
 
-    parts = {"gt_instances": part(gt), "ignored_instances": part(difficult), "pred_instances": part(found)}
-    return {"img_id": "x", "scale_factor": (1.0, 1.0), **meta, **parts}
+    parts = {'gt_instances': part(gt), 'ignored_instances': part(difficult), 'pred_instances': part(found)}
+    return {'img_id': 'x', 'scale_factor': (1.0, 1.0), **meta, **parts}
 
 
 def evaluate(samples, classes=CLASSES, **kwargs) -> dict[str, float]:
     metric = PDMetric(**kwargs)
-    metric.dataset_meta = {"classes": classes}
+    metric.dataset_meta = {'classes': classes}
     metric.process({}, samples)
-    return {key.removeprefix("pd/"): value for key, value in metric.evaluate(len(samples)).items()}
+    return {key.removeprefix('pd/'): value for key, value in metric.evaluate(len(samples)).items()}
 
 
 def random_samples(count=12, with_difficult=True, seed=0) -> list[dict]:
@@ -54,8 +54,8 @@ def test_perfect_predictions_score_one_everywhere():
     boxes = [(0, 0, 20, 20, 0), (30, 30, 80, 80, 1), (0, 0, 200, 100, 0)]
     metrics = evaluate([sample(boxes, [(*box, 0.9 - 0.1 * i) for i, box in enumerate(boxes)])])
     assert metrics == pytest.approx(
-        {"gt_small": 1, "gt_medium": 1, "gt_large": 1}
-        | dict.fromkeys(("AP", "coco_AP50", "AP75", "AP50", "AP50_11", "AP_small", "AP_medium", "AP_large"), 1.0)
+        {'gt_small': 1, 'gt_medium': 1, 'gt_large': 1}
+        | dict.fromkeys(('AP', 'coco_AP50', 'AP75', 'AP50', 'AP50_11', 'AP_small', 'AP_medium', 'AP_large'), 1.0)
     )
 
 
@@ -63,37 +63,37 @@ def test_average_precision_by_hand():
     """Three objects; hit (.9), miss (.8), hit (.7): precision 1, 1/2, 2/3 at recall 1/3, 1/3, 2/3."""
     gt = [(0, 0, 20, 20, 0), (50, 0, 70, 20, 0), (100, 0, 120, 20, 0)]
     found = [(*gt[0], 0.9), (0, 100, 20, 120, 0, 0.8), (*gt[1], 0.7)]
-    metrics = evaluate([sample(gt, found)], classes=("cat",))
-    assert metrics["AP50"] == pytest.approx(1 / 3 * 1 + 1 / 3 * 2 / 3)
-    assert metrics["AP50_11"] == pytest.approx((4 * 1 + 3 * 2 / 3) / 11)  # recalls 0–.3 and .4–.6
-    assert metrics["coco_AP50"] == pytest.approx((34 * 1 + 33 * 2 / 3) / 101)  # recalls 0–.33 and .34–.66
-    assert metrics["AP"] == pytest.approx(metrics["coco_AP50"])  # exact boxes: every threshold is passed
+    metrics = evaluate([sample(gt, found)], classes=('cat',))
+    assert metrics['AP50'] == pytest.approx(1 / 3 * 1 + 1 / 3 * 2 / 3)
+    assert metrics['AP50_11'] == pytest.approx((4 * 1 + 3 * 2 / 3) / 11)  # recalls 0–.3 and .4–.6
+    assert metrics['coco_AP50'] == pytest.approx((34 * 1 + 33 * 2 / 3) / 101)  # recalls 0–.33 and .34–.66
+    assert metrics['AP'] == pytest.approx(metrics['coco_AP50'])  # exact boxes: every threshold is passed
 
 
 def test_ap_counts_the_thresholds_a_box_passes():
     metrics = evaluate([sample([(0, 0, 100, 100, 0)], [(0, 0, 77, 100, 0, 0.9)])])  # IoU .77: .50 … .75
-    assert metrics["AP"] == pytest.approx(0.6) and metrics["AP75"] == pytest.approx(1)
+    assert metrics['AP'] == pytest.approx(0.6) and metrics['AP75'] == pytest.approx(1)
 
 
 def test_no_prediction_scores_zero():
     metrics = evaluate([sample([(0, 0, 20, 20, 0)], [])])
-    assert metrics["AP"] == metrics["AP50"] == metrics["AP50_11"] == metrics["AP_small"] == 0
+    assert metrics['AP'] == metrics['AP50'] == metrics['AP50_11'] == metrics['AP_small'] == 0
 
 
 @pytest.mark.parametrize(
-    ("meta", "size"),
+    ('meta', 'size'),
     [
-        ({}, "medium"),
-        ({"scale_factor": (0.5, 0.5)}, "small"),
-        ({"scale_factor": (0.5, 0.5), "hr_scale_factor": (3.0, 3.0)}, "large"),
-        ({"scale_factor": (0.8, 0.8)}, "medium"),  # exactly 32²
-        ({"scale_factor": (2.4, 2.4)}, "large"),  # exactly 96²
+        ({}, 'medium'),
+        ({'scale_factor': (0.5, 0.5)}, 'small'),
+        ({'scale_factor': (0.5, 0.5), 'hr_scale_factor': (3.0, 3.0)}, 'large'),
+        ({'scale_factor': (0.8, 0.8)}, 'medium'),  # exactly 32²
+        ({'scale_factor': (2.4, 2.4)}, 'large'),  # exactly 96²
     ],
 )
 def test_sizes_are_in_hr_pixels(meta, size):
     metrics = evaluate([sample([(0, 0, 40, 40, 0)], [(0, 0, 40, 40, 0, 0.9)], **meta)])
-    assert {key for key in metrics if key.startswith("AP_")} == {f"AP_{size}"}
-    assert metrics[f"AP_{size}"] == pytest.approx(1) and metrics[f"gt_{size}"] == 1
+    assert {key for key in metrics if key.startswith('AP_')} == {f'AP_{size}'}
+    assert metrics[f'AP_{size}'] == pytest.approx(1) and metrics[f'gt_{size}'] == 1
 
 
 def test_scaled_images_score_the_same_at_the_same_hr_size():
@@ -101,12 +101,12 @@ def test_scaled_images_score_the_same_at_the_same_hr_size():
     scaled = []
     for item in samples:
         scaled.append(dict(item, scale_factor=(1 / 3, 1 / 3)))
-        for part in ("gt_instances", "ignored_instances", "pred_instances"):
-            scaled[-1][part] = dict(item[part], bboxes=item[part]["bboxes"] * 3)
+        for part in ('gt_instances', 'ignored_instances', 'pred_instances'):
+            scaled[-1][part] = dict(item[part], bboxes=item[part]['bboxes'] * 3)
     before, after = evaluate(samples), evaluate(scaled)
     for metrics in (before, after):  # VOC's +1 pixel depends on the scale, by definition
-        del metrics["AP50"], metrics["AP50_11"]
-    assert before == pytest.approx(after) and 0.1 < before["AP"] < 0.9 and len(before) == 9
+        del metrics['AP50'], metrics['AP50_11']
+    assert before == pytest.approx(after) and 0.1 < before['AP'] < 0.9 and len(before) == 9
 
 
 def test_difficult_objects_neither_cost_nor_gain():
@@ -114,86 +114,86 @@ def test_difficult_objects_neither_cost_nor_gain():
     difficult = [(50, 50, 80, 80, 0), (100, 100, 150, 150, 0)]
     hit_one = [*found, (50, 50, 80, 80, 0, 0.9)]
     metrics = evaluate([sample(gt, hit_one, difficult)])
-    assert [metrics[key] for key in ("AP", "AP50", "AP50_11")] == pytest.approx([1, 1, 1])
-    assert (metrics["gt_small"], metrics["gt_medium"]) == (1, 0)
+    assert [metrics[key] for key in ('AP', 'AP50', 'AP50_11')] == pytest.approx([1, 1, 1])
+    assert (metrics['gt_small'], metrics['gt_medium']) == (1, 0)
 
 
 def test_a_detection_inside_a_difficult_object_is_no_match_for_it():
     """pycocotools' crowd rule would forgive it: the detection lies wholly inside."""
     gt, found = [(0, 0, 20, 20, 0)], [(0, 0, 20, 20, 0, 0.5), (60, 60, 80, 80, 0, 0.9)]
     metrics = evaluate([sample(gt, found, [(50, 50, 100, 100, 0)])])
-    assert metrics["coco_AP50"] == pytest.approx(0.5) and metrics["AP50"] == pytest.approx(0.5)
+    assert metrics['coco_AP50'] == pytest.approx(0.5) and metrics['AP50'] == pytest.approx(0.5)
 
 
 def test_voc_numbers_equal_vocmetric():
     samples = random_samples()
     metrics = evaluate(samples)
-    for mode, key in (("area", "AP50"), ("11points", "AP50_11")):
+    for mode, key in (('area', 'AP50'), ('11points', 'AP50_11')):
         reference = VOCMetric(eval_mode=mode)
-        reference.dataset_meta = {"classes": CLASSES}
+        reference.dataset_meta = {'classes': CLASSES}
         reference.process({}, samples)
-        assert metrics[key] == pytest.approx(reference.compute_metrics(reference.results)["mAP"], abs=1e-6)
-    assert 0.1 < metrics["AP50"] < 0.95
+        assert metrics[key] == pytest.approx(reference.compute_metrics(reference.results)['mAP'], abs=1e-6)
+    assert 0.1 < metrics['AP50'] < 0.95
 
 
 def test_coco_numbers_equal_pycocotools_without_difficult_objects():
     samples = random_samples(with_difficult=False)
     truth, found = [], []
     for image_id, item in enumerate(samples):
-        for name, target in (("gt_instances", truth), ("pred_instances", found)):
-            for i, (x1, y1, x2, y2) in enumerate(item[name]["bboxes"].tolist()):
-                entry = {"image_id": image_id, "category_id": int(item[name]["labels"][i]) + 1, "iscrowd": 0}
-                entry |= {"bbox": [x1, y1, x2 - x1, y2 - y1], "area": (x2 - x1) * (y2 - y1), "id": len(target) + 1}
-                target.append(entry if target is truth else entry | {"score": float(item[name]["scores"][i])})
+        for name, target in (('gt_instances', truth), ('pred_instances', found)):
+            for i, (x1, y1, x2, y2) in enumerate(item[name]['bboxes'].tolist()):
+                entry = {'image_id': image_id, 'category_id': int(item[name]['labels'][i]) + 1, 'iscrowd': 0}
+                entry |= {'bbox': [x1, y1, x2 - x1, y2 - y1], 'area': (x2 - x1) * (y2 - y1), 'id': len(target) + 1}
+                target.append(entry if target is truth else entry | {'score': float(item[name]['scores'][i])})
     with contextlib.redirect_stdout(io.StringIO()):
         coco = COCO()
         coco.dataset = {
-            "info": {},
-            "images": [{"id": i} for i in range(len(samples))],
-            "categories": [{"id": 1}, {"id": 2}],
-            "annotations": truth,
+            'info': {},
+            'images': [{'id': i} for i in range(len(samples))],
+            'categories': [{'id': 1}, {'id': 2}],
+            'annotations': truth,
         }
         coco.createIndex()
-        reference = COCOeval(coco, coco.loadRes(found), "bbox")
+        reference = COCOeval(coco, coco.loadRes(found), 'bbox')
         reference.evaluate(), reference.accumulate(), reference.summarize()
     metrics = evaluate(samples)
-    keys = ("AP", "coco_AP50", "AP75", "AP_small", "AP_medium", "AP_large")
+    keys = ('AP', 'coco_AP50', 'AP75', 'AP_small', 'AP_medium', 'AP_large')
     assert [metrics[key] for key in keys] == pytest.approx(reference.stats[:6])
 
 
 def test_per_class_values_average_to_the_metric_and_are_written(tmp_path):
     samples = random_samples()
-    metric = PDMetric(outfile=str(tmp_path / "sub" / "ap.json"))
-    metric.dataset_meta = {"classes": (*CLASSES, "absent")}
+    metric = PDMetric(outfile=str(tmp_path / 'sub' / 'ap.json'))
+    metric.dataset_meta = {'classes': (*CLASSES, 'absent')}
     metric.process({}, samples)
     metrics = metric.evaluate(len(samples))
     assert set(metric.per_class) == set(CLASSES)
-    for key in ("AP", "AP50", "AP50_11"):
-        assert np.mean([values[key] for values in metric.per_class.values()]) == pytest.approx(metrics[f"pd/{key}"])
-    written = json.loads((tmp_path / "sub" / "ap.json").read_text())
-    assert written["per_class"] == metric.per_class and written["metrics"]["AP"] == metrics["pd/AP"]
+    for key in ('AP', 'AP50', 'AP50_11'):
+        assert np.mean([values[key] for values in metric.per_class.values()]) == pytest.approx(metrics[f'pd/{key}'])
+    written = json.loads((tmp_path / 'sub' / 'ap.json').read_text())
+    assert written['per_class'] == metric.per_class and written['metrics']['AP'] == metrics['pd/AP']
 
 
 def test_data_samples_go_through_the_evaluator_and_print_nothing_of_pycocotools(capsys):
     boxes, labels = torch.tensor([[0.0, 0, 40, 40]]), torch.tensor([1])
-    data_sample = DetDataSample(metainfo={"img_id": "a", "scale_factor": (0.5, 0.5)})
+    data_sample = DetDataSample(metainfo={'img_id': 'a', 'scale_factor': (0.5, 0.5)})
     data_sample.gt_instances = InstanceData(bboxes=boxes, labels=labels)
     data_sample.ignored_instances = InstanceData(bboxes=boxes[:0], labels=labels[:0])
     data_sample.pred_instances = InstanceData(bboxes=boxes, labels=labels, scores=torch.tensor([0.9]))
-    evaluator = Evaluator({"type": "mmdet.PDMetric"})
-    evaluator.dataset_meta = {"classes": CLASSES}
+    evaluator = Evaluator({'type': 'mmdet.PDMetric'})
+    evaluator.dataset_meta = {'classes': CLASSES}
     evaluator.process(data_samples=[data_sample])
     metrics = evaluator.evaluate(1)
-    assert metrics["pd/AP"] == pytest.approx(1) and metrics["pd/gt_small"] == 1
+    assert metrics['pd/AP'] == pytest.approx(1) and metrics['pd/gt_small'] == 1
     printed = capsys.readouterr().out
-    assert "index" not in printed and "DONE" not in printed
+    assert 'index' not in printed and 'DONE' not in printed
 
 
 def test_what_cannot_be_evaluated_is_refused():
     box = (0, 0, 20, 20, 0)
-    with pytest.raises(DataError, match="no object to find"):
+    with pytest.raises(DataError, match='no object to find'):
         evaluate([sample([], [(*box, 0.5)], [box])])
-    with pytest.raises(DataError, match="image x contain NaN or Inf"):
-        evaluate([sample([box], [(*box, float("nan"))])])
-    with pytest.raises(ConfigError, match="class index 7.*num_classes"):
+    with pytest.raises(DataError, match='image x contain NaN or Inf'):
+        evaluate([sample([box], [(*box, float('nan'))])])
+    with pytest.raises(ConfigError, match='class index 7.*num_classes'):
         evaluate([sample([box], [(0, 0, 20, 20, 7, 0.5)])])

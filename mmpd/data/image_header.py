@@ -14,12 +14,12 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
+EXTENSIONS = ('.jpg', '.jpeg', '.png', '.JPG', '.JPEG', '.PNG')
 MIN_SIDE = 8
 MAX_ASPECT = 100
 _ORIENTATION_TAG = 0x0112
 _TRANSPOSED = (5, 6, 7, 8)
-_END_MARKS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}
+_END_MARKS = {'JPEG': b'\xff\xd9', 'PNG': b'IEND'}
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,10 @@ class ImageHeader:
 def find_image(folder: Path, image_id: str) -> Path:
     """The image of an id: `<id>.jpg`, or another of EXTENSIONS. Raises DataError where none exists."""
     for extension in EXTENSIONS:
-        path = folder / f"{image_id}{extension}"
+        path = folder / f'{image_id}{extension}'
         if path.is_file():
             return path
-    raise DataError(f"image {folder / image_id}.jpg does not exist (nor with {', '.join(EXTENSIONS[1:])})")
+    raise DataError(f'image {folder / image_id}.jpg does not exist (nor with {", ".join(EXTENSIONS[1:])})')
 
 
 def read_image_header(path: Path) -> ImageHeader:
@@ -52,18 +52,18 @@ def read_image_header(path: Path) -> ImageHeader:
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            warnings.simplefilter('ignore', Image.DecompressionBombWarning)
             with Image.open(path) as image:
-                stored_size, mode, file_format = (image.size, image.mode, image.format or "")
+                stored_size, mode, file_format = (image.size, image.mode, image.format or '')
                 # Without the guard Pillow decodes a whole PNG to look for EXIF behind the pixels.
-                exif = image.getexif() if "exif" in image.info else {}
+                exif = image.getexif() if 'exif' in image.info else {}
     except Image.DecompressionBombError as error:
-        raise DataError(f"image {path} is too large to decode safely: {error}") from error
+        raise DataError(f'image {path} is too large to decode safely: {error}') from error
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
         state = (
-            "is empty (0 bytes)" if path.is_file() and path.stat().st_size == 0 else f"is no readable image: {error}"
+            'is empty (0 bytes)' if path.is_file() and path.stat().st_size == 0 else f'is no readable image: {error}'
         )
-        raise DataError(f"image {path} {state}. Replace it or leave its id out of the split.") from error
+        raise DataError(f'image {path} {state}. Replace it or leave its id out of the split.') from error
     _check_end(path, file_format)
     _check_sides(path, stored_size)
     orientation = exif.get(_ORIENTATION_TAG, 1)
@@ -74,20 +74,20 @@ def read_image_header(path: Path) -> ImageHeader:
 def _check_end(path: Path, file_format: str) -> None:
     """A file that was cut off has a good header; look for its end mark, and decode it only where there is none."""
     mark = _END_MARKS.get(file_format)
-    with path.open("rb") as file:
+    with path.open('rb') as file:
         file.seek(max(path.stat().st_size - 4096, 0))
         if mark is not None and mark in file.read():
             return
     if cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR) is None:
-        raise DataError(f"image {path} cannot be decoded: it is cut off or damaged. Replace it or leave its id out.")
+        raise DataError(f'image {path} cannot be decoded: it is cut off or damaged. Replace it or leave its id out.')
 
 
 def _check_sides(path: Path, size: tuple[int, int]) -> None:
     short, long = sorted(size)
     if short < MIN_SIDE or long > MAX_ASPECT * short:
         raise DataError(
-            f"image {path} has {size[0]} × {size[1]} pixels; at least {MIN_SIDE} on each side and at most "
-            f"{MAX_ASPECT}:1 are needed. Leave its id out of the split."
+            f'image {path} has {size[0]} × {size[1]} pixels; at least {MIN_SIDE} on each side and at most '
+            f'{MAX_ASPECT}:1 are needed. Leave its id out of the split.'
         )
 
 

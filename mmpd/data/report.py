@@ -29,18 +29,18 @@ class DataReport:
 
     def summary(self) -> str:
         """One line for the log."""
-        text = f"{self.source}: {self.images} images, {self.boxes} boxes"
+        text = f'{self.source}: {self.images} images, {self.boxes} boxes'
         if self.difficult:
-            text += f", {self.difficult} difficult"
+            text += f', {self.difficult} difficult'
         if self.negatives:
-            text += f", {self.negatives} images without a box"
-        for title, group in (("dropped", self.dropped), ("changed", self.changed)):
-            parts = [f"{len(ids)} {reason} ({_examples(ids)})" for reason, ids in group.items()]
+            text += f', {self.negatives} images without a box'
+        for title, group in (('dropped', self.dropped), ('changed', self.changed)):
+            parts = [f'{len(ids)} {reason} ({_examples(ids)})' for reason, ids in group.items()]
             if parts:
-                text += f"; {title}: {', '.join(parts)}"
+                text += f'; {title}: {", ".join(parts)}'
         return text
 
 
 def _examples(ids: list[str]) -> str:
     unique = list(dict.fromkeys(ids))
-    return " ".join(unique[:_EXAMPLES]) + (" …" if len(unique) > _EXAMPLES else "")
+    return ' '.join(unique[:_EXAMPLES]) + (' …' if len(unique) > _EXAMPLES else '')

@@ -75,7 +75,7 @@ class SeededDataset:
         self.epoch = 0
 
     def __getattr__(self, name: str) -> Any:
-        if name == "dataset" or name.startswith("__"):  # unpickling asks before `dataset` is there
+        if name == 'dataset' or name.startswith('__'):  # unpickling asks before `dataset` is there
             raise AttributeError(name)
         return getattr(self.dataset, name)
 

@@ -38,8 +38,8 @@ class PDVOCDataset(SampleSeedMixin, XMLDataset):
 
     METAINFO = VOCDataset.METAINFO
 
-    def __init__(self, *args, unknown_classes: str = "error", seed: int = 0, **kwargs) -> None:
-        if unknown_classes not in ("error", "skip"):
+    def __init__(self, *args, unknown_classes: str = 'error', seed: int = 0, **kwargs) -> None:
+        if unknown_classes not in ('error', 'skip'):
             raise ConfigError(f"unknown_classes is {unknown_classes!r}; choose 'error' or 'skip'")
         self.unknown_classes = unknown_classes
         self.seed = seed
@@ -48,17 +48,17 @@ class PDVOCDataset(SampleSeedMixin, XMLDataset):
     @property
     def sub_data_root(self) -> str:
         """Folder of `Annotations` and `JPEGImages`: `data_prefix.sub_data_root`, else `data_root`."""
-        return self.data_prefix.get("sub_data_root") or self.data_root or ""
+        return self.data_prefix.get('sub_data_root') or self.data_root or ''
 
     def full_init(self) -> None:
         if self._fully_initialized:
             return
         super().full_init()
-        print_log(self.report.summary(), logger="current")
+        print_log(self.report.summary(), logger='current')
 
     def load_data_list(self) -> list[dict]:
         """Read and check every file of the split. Problems are collected, so that one run shows up to ten of them."""
-        classes = check_classes(self._metainfo.get("classes"))
+        classes = check_classes(self._metainfo.get('classes'))
         self.cat2label = {name: label for label, name in enumerate(classes)}
         self.report = DataReport(source=self.ann_file)
         data_list, problems = [], []
@@ -68,35 +68,35 @@ class PDVOCDataset(SampleSeedMixin, XMLDataset):
             except DataError as error:
                 problems.append(str(error))
                 if len(problems) == _MAX_PROBLEMS:
-                    problems.append("… (the rest was not checked)")
+                    problems.append('… (the rest was not checked)')
                     break
         if problems:
-            raise DataError(f"the split {self.ann_file} has unusable files:\n  " + "\n  ".join(problems))
+            raise DataError(f'the split {self.ann_file} has unusable files:\n  ' + '\n  '.join(problems))
         return data_list
 
     def _load_image_info(self, image_id: str) -> dict:
         root = Path(self.sub_data_root)
         image_path = find_image(root / self.img_subdir, image_id)
         header = read_image_header(image_path)
-        xml_path = root / self.ann_subdir / f"{image_id}.xml"
+        xml_path = root / self.ann_subdir / f'{image_id}.xml'
         annotation = read_voc_xml(xml_path)
         self._note_image(image_id, header, annotation)
         return {
-            "img_id": image_id,
-            "img_path": str(image_path),
-            "xml_path": str(xml_path),
-            "width": header.size[0],
-            "height": header.size[1],
-            "instances": self._instances(image_id, annotation, header),
+            'img_id': image_id,
+            'img_path': str(image_path),
+            'xml_path': str(xml_path),
+            'width': header.size[0],
+            'height': header.size[1],
+            'instances': self._instances(image_id, annotation, header),
         }
 
     def _note_image(self, image_id: str, header: ImageHeader, annotation: VOCAnnotation) -> None:
         if annotation.size is not None and annotation.size not in (header.size, header.stored_size):
-            self.report.change("size in the XML is not that of the image, which is used", image_id)
+            self.report.change('size in the XML is not that of the image, which is used', image_id)
         if header.orientation != 1:
-            self.report.change("turned by EXIF orientation", image_id)
-        if header.mode.startswith("I"):
-            self.report.change("16-bit image, read as 8-bit", image_id)
+            self.report.change('turned by EXIF orientation', image_id)
+        if header.mode.startswith('I'):
+            self.report.change('16-bit image, read as 8-bit', image_id)
 
     def _instances(self, image_id: str, annotation: VOCAnnotation, header: ImageHeader) -> list[dict]:
         # A tool that ignores EXIF writes the stored size and boxes in that frame; only the size tells the two apart.
@@ -105,13 +105,13 @@ class PDVOCDataset(SampleSeedMixin, XMLDataset):
         for item in annotation.objects:
             label = self.cat2label.get(item.name)
             if label is None:
-                if self.unknown_classes == "error":
+                if self.unknown_classes == 'error':
                     raise DataError(
-                        f"annotation {Path(self.ann_subdir) / image_id}.xml: class {item.name!r} is not one "
-                        f"of {list(self.cat2label)}. Correct it, add it to metainfo.classes, or set "
+                        f'annotation {Path(self.ann_subdir) / image_id}.xml: class {item.name!r} is not one '
+                        f'of {list(self.cat2label)}. Correct it, add it to metainfo.classes, or set '
                         "unknown_classes='skip'."
                     )
-                self.report.drop(f"of unknown class {item.name}", image_id)
+                self.report.drop(f'of unknown class {item.name}', image_id)
                 continue
             box: Box = tuple(value - 1 for value in item.box)  # type: ignore[assignment]
             if in_stored_frame:
@@ -122,7 +122,7 @@ class PDVOCDataset(SampleSeedMixin, XMLDataset):
             if fitted is None:
                 self.report.drop(dropped, image_id)
                 continue
-            instances.append({"bbox": list(fitted), "bbox_label": label, "ignore_flag": int(item.difficult)})
+            instances.append({'bbox': list(fitted), 'bbox_label': label, 'ignore_flag': int(item.difficult)})
         return instances
 
     def filter_data(self) -> list[dict]:
@@ -132,23 +132,23 @@ class PDVOCDataset(SampleSeedMixin, XMLDataset):
             DataError: no image, or not one object to find, is left.
         """
         kept = [info for info in self.data_list if self.test_mode or self._passes_filter(info)]
-        flags = [instance["ignore_flag"] for info in kept for instance in info["instances"]]
+        flags = [instance['ignore_flag'] for info in kept for instance in info['instances']]
         self.report.images = len(kept)
         self.report.difficult = sum(flags)
         self.report.boxes = len(flags) - sum(flags)
-        self.report.negatives = sum(not info["instances"] for info in kept)
+        self.report.negatives = sum(not info['instances'] for info in kept)
         if not self.report.boxes:
-            raise DataError(f"no object is left to train on or to find: {self.report.summary()}")
+            raise DataError(f'no object is left to train on or to find: {self.report.summary()}')
         return kept
 
     def _passes_filter(self, info: dict) -> bool:
         config = self.filter_cfg or {}
-        if min(info["width"], info["height"]) < config.get("min_size", 0):
-            self.report.drop("images smaller than filter_cfg.min_size", info["img_id"])
+        if min(info['width'], info['height']) < config.get('min_size', 0):
+            self.report.drop('images smaller than filter_cfg.min_size', info['img_id'])
             return False
-        if config.get("filter_empty_gt", False) and all(item["ignore_flag"] for item in info["instances"]):
-            reason = "images with difficult objects only" if info["instances"] else "images without an object"
-            self.report.drop(reason, info["img_id"])
+        if config.get('filter_empty_gt', False) and all(item['ignore_flag'] for item in info['instances']):
+            reason = 'images with difficult objects only' if info['instances'] else 'images without an object'
+            self.report.drop(reason, info['img_id'])
             return False
         return True
 
@@ -156,11 +156,11 @@ class PDVOCDataset(SampleSeedMixin, XMLDataset):
 def check_classes(classes: object) -> tuple[str, ...]:
     """`metainfo.classes` as a tuple. Raises ConfigError unless it is a sequence of different, non-empty names."""
     if isinstance(classes, str):
-        raise ConfigError(f"metainfo.classes is the string {classes!r}; give a tuple: ({classes!r},)")
+        raise ConfigError(f'metainfo.classes is the string {classes!r}; give a tuple: ({classes!r},)')
     if not isinstance(classes, (list, tuple)) or not classes or not all(isinstance(c, str) and c for c in classes):
-        raise ConfigError(f"metainfo.classes is {classes!r}; give a tuple of class names")
+        raise ConfigError(f'metainfo.classes is {classes!r}; give a tuple of class names')
     if len(set(classes)) < len(classes):
-        raise ConfigError(f"metainfo.classes names a class twice: {classes!r}")
+        raise ConfigError(f'metainfo.classes names a class twice: {classes!r}')
     return tuple(classes)
 
 
@@ -171,16 +171,16 @@ def read_split(path: str | Path) -> list[str]:
         DataError: naming the key `ann_file`: missing or unreadable file, no id in it, an id twice.
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+        lines = Path(path).read_text(encoding='utf-8-sig').splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise DataError(f"the split file {path} (config key `ann_file`) cannot be read: {reason}") from error
+        reason = error.strerror if isinstance(error, OSError) else 'it is not UTF-8 text'
+        raise DataError(f'the split file {path} (config key `ann_file`) cannot be read: {reason}') from error
     ids = [line.strip() for line in lines if line.strip()]
     if not ids:
-        raise DataError(f"the split file {path} (config key `ann_file`) names no image")
+        raise DataError(f'the split file {path} (config key `ann_file`) names no image')
     if len(set(ids)) < len(ids):
         twice = [image_id for image_id in dict.fromkeys(ids) if ids.count(image_id) > 1][:5]
-        raise DataError(f"the split file {path} (config key `ann_file`) names images twice: {' '.join(twice)}")
+        raise DataError(f'the split file {path} (config key `ann_file`) names images twice: {" ".join(twice)}')
     return ids
 
 
@@ -193,12 +193,12 @@ def fit_box(box: Box, size: tuple[int, int]) -> tuple[Box | None, str, list[str]
     """
     x1, y1, x2, y2 = (min(box[0], box[2]), min(box[1], box[3]), max(box[0], box[2]), max(box[1], box[3]))
     if x1 == x2 or y1 == y2:
-        return None, "boxes of zero area", []
-    changed = ["reversed corners put in order"] if (x1, y1) != box[:2] else []
+        return None, 'boxes of zero area', []
+    changed = ['reversed corners put in order'] if (x1, y1) != box[:2] else []
     width, height = size
     inside = (min(max(x1, 0), width), min(max(y1, 0), height), min(max(x2, 0), width), min(max(y2, 0), height))
     if inside[0] >= inside[2] or inside[1] >= inside[3]:
-        return None, "boxes outside the image", changed
+        return None, 'boxes outside the image', changed
     if any(abs(new - old) > 1 for new, old in zip(inside, (x1, y1, x2, y2), strict=True)):
-        changed.append("boxes clipped to the image")
-    return inside, "", changed
+        changed.append('boxes clipped to the image')
+    return inside, '', changed

@@ -15,7 +15,7 @@ from mmpd.errors import DataError
 import defusedxml.ElementTree
 from defusedxml.common import DefusedXmlException
 
-CORNERS = ("xmin", "ymin", "xmax", "ymax")
+CORNERS = ('xmin', 'ymin', 'xmax', 'ymax')
 
 
 @dataclass(frozen=True)
@@ -49,42 +49,42 @@ def read_voc_xml(path: str | Path) -> VOCAnnotation:
         root = defusedxml.ElementTree.fromstring(Path(path).read_bytes())
     except OSError as error:
         raise DataError(
-            f"annotation {path} cannot be read: {error.strerror}. Leave its id out of the split."
+            f'annotation {path} cannot be read: {error.strerror}. Leave its id out of the split.'
         ) from error
     except DefusedXmlException as error:
-        raise DataError(f"annotation {path} is refused, it declares XML entities ({error}). Remove them.") from error
+        raise DataError(f'annotation {path} is refused, it declares XML entities ({error}). Remove them.') from error
     except (ElementTree.ParseError, ValueError, LookupError) as error:
-        raise DataError(f"annotation {path} is not well-formed XML: {error}") from error
-    if root.tag.lower() != "annotation":
-        raise DataError(f"annotation {path} is no VOC file: its root is <{root.tag[:40]}>, not <annotation>")
+        raise DataError(f'annotation {path} is not well-formed XML: {error}') from error
+    if root.tag.lower() != 'annotation':
+        raise DataError(f'annotation {path} is no VOC file: its root is <{root.tag[:40]}>, not <annotation>')
     try:
-        return VOCAnnotation(_read_size(root), tuple(_read_object(node) for node in root.findall("object")))
+        return VOCAnnotation(_read_size(root), tuple(_read_object(node) for node in root.findall('object')))
     except DataError as error:
-        raise DataError(f"annotation {path}: {error}") from error
+        raise DataError(f'annotation {path}: {error}') from error
 
 
 def _read_size(root: ElementTree.Element) -> tuple[int, int] | None:
-    node = root.find("size")
+    node = root.find('size')
     if node is None:
         return None
-    width, height = (int(_number(node, key)) for key in ("width", "height"))
+    width, height = (int(_number(node, key)) for key in ('width', 'height'))
     return (width, height) if width > 0 and height > 0 else None
 
 
 def _read_object(node: ElementTree.Element) -> VOCObject:
-    name = _text(node, "name")
-    box = node.find("bndbox")
+    name = _text(node, 'name')
+    box = node.find('bndbox')
     if box is None:
-        raise DataError(f"an object of class {name!r} has no <bndbox>")
+        raise DataError(f'an object of class {name!r} has no <bndbox>')
     xmin, ymin, xmax, ymax = (_number(box, key) for key in CORNERS)
-    difficult = node.find("difficult") is not None and _number(node, "difficult") != 0
+    difficult = node.find('difficult') is not None and _number(node, 'difficult') != 0
     return VOCObject(name, (xmin, ymin, xmax, ymax), difficult)
 
 
 def _text(node: ElementTree.Element, key: str) -> str:
-    text = (node.findtext(key) or "").strip()
+    text = (node.findtext(key) or '').strip()
     if not text:
-        raise DataError(f"<{node.tag}> without <{key}>, or with an empty one")
+        raise DataError(f'<{node.tag}> without <{key}>, or with an empty one')
     return text
 
 
@@ -95,23 +95,23 @@ def _number(node: ElementTree.Element, key: str) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise DataError(f"<{key}> is {text[:40]!r}, which is no finite number")
+        raise DataError(f'<{key}> is {text[:40]!r}, which is no finite number')
     return value
 
 
 def write_voc_xml(path: str | Path, filename: str, size: tuple[int, int], objects: Sequence[VOCObject]) -> None:
     """Write one annotation file that `read_voc_xml` reads back unchanged. `size` is (width, height) in pixels."""
-    root = ElementTree.Element("annotation")
-    ElementTree.SubElement(root, "filename").text = filename
-    size_node = ElementTree.SubElement(root, "size")
-    for key, value in zip(("width", "height", "depth"), (*size, 3), strict=True):
+    root = ElementTree.Element('annotation')
+    ElementTree.SubElement(root, 'filename').text = filename
+    size_node = ElementTree.SubElement(root, 'size')
+    for key, value in zip(('width', 'height', 'depth'), (*size, 3), strict=True):
         ElementTree.SubElement(size_node, key).text = str(value)
     for item in objects:
-        node = ElementTree.SubElement(root, "object")
-        ElementTree.SubElement(node, "name").text = item.name
-        ElementTree.SubElement(node, "difficult").text = str(int(item.difficult))
-        box_node = ElementTree.SubElement(node, "bndbox")
+        node = ElementTree.SubElement(root, 'object')
+        ElementTree.SubElement(node, 'name').text = item.name
+        ElementTree.SubElement(node, 'difficult').text = str(int(item.difficult))
+        box_node = ElementTree.SubElement(node, 'bndbox')
         for key, corner in zip(CORNERS, item.box, strict=True):
             ElementTree.SubElement(box_node, key).text = repr(int(corner) if corner == int(corner) else float(corner))
     ElementTree.indent(root)
-    Path(path).write_bytes(ElementTree.tostring(root, encoding="utf-8"))
+    Path(path).write_bytes(ElementTree.tostring(root, encoding='utf-8'))

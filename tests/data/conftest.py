@@ -7,4 +7,4 @@ import pytest
 
 @pytest.fixture
 def voc(tmp_path: Path) -> VOCFolder:
-    return VOCFolder(tmp_path / "voc")
+    return VOCFolder(tmp_path / 'voc')

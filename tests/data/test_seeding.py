@@ -21,7 +21,7 @@ class Numbers(BaseDataset):
         super().__init__(serialize_data=False, **kwargs)  # serialising collects garbage, which takes a second here
 
     def load_data_list(self):
-        return [{"index": i} for i in range(10)]
+        return [{'index': i} for i in range(10)]
 
     def prepare_data(self, idx):
         drawn = (idx, random.random(), np.random.rand(), torch.rand(1).item())
@@ -32,7 +32,7 @@ class SeededNumbers(SampleSeedMixin, Numbers):
     pass
 
 
-@pytest.fixture(params=[SeededNumbers, lambda: SeededDataset(Numbers())], ids=["mixin", "wrapper"])
+@pytest.fixture(params=[SeededNumbers, lambda: SeededDataset(Numbers())], ids=['mixin', 'wrapper'])
 def make(request):
     return request.param
 
@@ -76,7 +76,7 @@ def test_the_generators_of_the_process_are_untouched(make):
 def test_the_replacement_of_a_failed_sample_is_deterministic_and_found(make):
     def load():
         dataset = make()
-        getattr(dataset, "dataset", dataset).fails = tuple(range(9))
+        getattr(dataset, 'dataset', dataset).fails = tuple(range(9))
         return dataset[0]
 
     assert load() == load() and load()[0] == 9
@@ -89,9 +89,9 @@ def test_repetitions_differ_in_the_wrapper_even_around_a_seeded_dataset():
 
 
 def test_wrapper_passes_attributes_on_and_pickles():
-    dataset = pickle.loads(pickle.dumps(SeededDataset(Numbers(metainfo={"classes": ("a",)}), seed=3)))
-    assert dataset.metainfo == {"classes": ("a",)} and dataset.seed == 3
-    assert dataset.get_data_info(2)["index"] == 2
+    dataset = pickle.loads(pickle.dumps(SeededDataset(Numbers(metainfo={'classes': ('a',)}), seed=3)))
+    assert dataset.metainfo == {'classes': ('a',)} and dataset.seed == 3
+    assert dataset.get_data_info(2)['index'] == 2
     with pytest.raises(AttributeError):
         dataset.no_such_attribute  # noqa: B018
 
