@@ -5,9 +5,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from mmpd.errors import CheckpointError
+
+import torch
 
 
 def write_atomic(data: bytes | memoryview, path: str | os.PathLike) -> None:

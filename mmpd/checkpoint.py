@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mmengine.logging import print_log
-from torch import Tensor, nn
-
 from mmpd import safe_pickle
 from mmpd.atomic import save_atomic, write_atomic
 from mmpd.errors import CheckpointError
+
+from mmengine.logging import print_log
+from torch import Tensor, nn
 
 __all__ = [
     'LoadReport',
@@ -188,7 +188,7 @@ def dataset_meta(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     """Tuples of Python values: what `torch.load(weights_only=True)` reads without any allow-list."""
-    if isinstance(value, (list, tuple)) or hasattr(value, 'tolist') and getattr(value, 'ndim', 0):
+    if isinstance(value, (list, tuple)) or getattr(value, 'ndim', 0) > 0:
         return tuple(_plain(item) for item in value)
     return value.item() if hasattr(value, 'item') else value
 

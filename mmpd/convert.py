@@ -1,16 +1,16 @@
-"""Convert an old checkpoint that the user trusts into one that loads as data. The only place that runs a pickle (ours)."""
+"""Convert an old checkpoint that the user trusts into one of data only; nothing else in mmpd runs a pickle (ours)."""
 
 from pathlib import Path
 from typing import Any
+
+from mmpd.atomic import save_atomic
+from mmpd.checkpoint import PathLike, load_checkpoint
+from mmpd.errors import CheckpointError
 
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer, print_log
 from torch import nn
-
-from mmpd.atomic import save_atomic
-from mmpd.checkpoint import PathLike, load_checkpoint
-from mmpd.errors import CheckpointError
 
 _KEPT = (torch.Tensor, np.ndarray, np.generic, HistoryBuffer, str, bytes, int, float, bool, type(None))
 

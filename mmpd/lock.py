@@ -74,7 +74,7 @@ class WorkDirLock:
             supported = error.errno not in _UNSUPPORTED
         if supported or (owner is not None and is_alive(owner)):
             raise WorkDirBusy(
-                f'{self.path.parent} is in use by {_describe(owner)}. Wait for it, stop it, or choose another --work-dir.'
+                f'{self.path.parent} is in use by {_describe(owner)}. Wait for it, stop it, or use another --work-dir.'
             )
 
 

@@ -10,13 +10,13 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+from mmpd.errors import CheckpointError
+
 import numpy as np
 import torch
 from mmengine.config import ConfigDict
 from mmengine.logging import HistoryBuffer
 from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
-
-from mmpd.errors import CheckpointError
 
 _DTYPES = 'bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64 complex64 complex128 U S O'
 _METHODS = {
@@ -68,8 +68,8 @@ def read(path: Path, map_location: Any = 'cpu') -> Any:
         if forbidden:
             name = next(group for group in forbidden.groups() if group)
             raise CheckpointError(
-                f'checkpoint {path} refused: it names `{name}`, which is code to run and not weights; nothing of it was '
-                'run. If you trust the file: python tools/convert_checkpoint.py OLD NEW --trust, and use NEW.'
+                f'checkpoint {path} refused: it names `{name}`, which is code to run and not weights; nothing of it '
+                'was run. If you trust the file: python tools/convert_checkpoint.py OLD NEW --trust, and use NEW.'
             ) from None
         raise _unreadable(path, size, error) from error
     except Exception as error:  # damaged files raise nearly anything: EOFError, RuntimeError, KeyError, ValueError, …

@@ -5,14 +5,6 @@ import errno
 import os
 import pickle
 
-import numpy as np
-import pytest
-import torch
-from mmengine.config import ConfigDict
-from mmengine.logging import HistoryBuffer
-from mmengine.runner import checkpoint as mmengine_checkpoint
-from torch import nn
-
 from mmpd import atomic
 from mmpd.checkpoint import (
     export_plain,
@@ -26,6 +18,14 @@ from mmpd.checkpoint import (
 from mmpd.compat.safe_loading import find_resumable, install_safe_loading, load_url
 from mmpd.convert import convert_trusted
 from mmpd.errors import CheckpointError
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import ConfigDict
+from mmengine.logging import HistoryBuffer
+from mmengine.runner import checkpoint as mmengine_checkpoint
+from torch import nn
 
 
 class Toy(nn.Module):
@@ -72,7 +72,9 @@ def same(a, b) -> bool:
 
 @pytest.mark.parametrize('legacy', [False, True], ids=['zip', 'legacy'])
 @pytest.mark.parametrize(
-    ('bomb', 'name'), [(Bomb, 'io.open'), (SystemBomb, 'posix.system'), (GetattrBomb, 'getattr')], ids=lambda value: str(value)
+    ('bomb', 'name'),
+    [(Bomb, 'io.open'), (SystemBomb, 'posix.system'), (GetattrBomb, 'getattr')],
+    ids=lambda value: str(value),
 )
 @pytest.mark.parametrize('read', [load_checkpoint, lambda path: mmengine_checkpoint._load_checkpoint(str(path))])
 def test_a_pickle_that_runs_code_is_refused_and_does_not_run(tmp_path, bomb, name, legacy, read):
@@ -340,7 +342,10 @@ def test_conversion_of_a_trusted_file_keeps_the_data(tmp_path):
     torch.save(dict(state_dict=Toy().state_dict(), meta=dict(epoch=3, tool=collections.Counter, odd=[1, len])), old)
     with pytest.raises(CheckpointError, match='refused'):
         load_checkpoint(old)
-    assert convert_trusted(old, new) == ['meta.tool (builtins.type)', 'meta.odd[1] (builtins.builtin_function_or_method)']
+    assert convert_trusted(old, new) == [
+        'meta.tool (builtins.type)',
+        'meta.odd[1] (builtins.builtin_function_or_method)',
+    ]
     load_into(Toy(), new)
     assert load_checkpoint(new)['meta']['epoch'] == 3
 

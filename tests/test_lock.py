@@ -7,10 +7,10 @@ import socket
 import subprocess
 import sys
 
-import pytest
-
 from mmpd import lock
 from mmpd.lock import WorkDirBusy, WorkDirLock, is_alive
+
+import pytest
 
 HOLD = """
 import importlib.util, os, sys, time

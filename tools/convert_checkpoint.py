@@ -1,7 +1,10 @@
-"""Turn an old checkpoint that holds code into one that mmpd loads: python tools/convert_checkpoint.py OLD NEW --trust."""
+"""Turn an old checkpoint with code in it into plain data: python tools/convert_checkpoint.py OLD NEW --trust."""
 
 import argparse
 import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import mmpd  # noqa: F401  (before mmdet: installs the operators that a pickled detector needs)
 from mmpd.convert import convert_trusted

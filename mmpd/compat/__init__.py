@@ -2,4 +2,4 @@
 
 from mmpd.compat.mmcv_ops import MissingOperatorError, install, is_active
 
-__all__ = ["MissingOperatorError", "install", "is_active"]
+__all__ = ['MissingOperatorError', 'install', 'is_active']

@@ -32,8 +32,8 @@ def _deform_conv(
     kernel_cells = weight.shape[2] * weight.shape[3]
     if offset.shape[1] != 2 * deform_groups * kernel_cells or input.shape[1] != group * weight.shape[1]:
         raise ValueError(
-            f"deformable convolution: input {tuple(input.shape)}, weight {tuple(weight.shape)} and offset "
-            f"{tuple(offset.shape)} do not fit groups={group}, deform_groups={deform_groups}"
+            f'deformable convolution: input {tuple(input.shape)}, weight {tuple(weight.shape)} and offset '
+            f'{tuple(offset.shape)} do not fit groups={group}, deform_groups={deform_groups}'
         )
     return torchvision.ops.deform_conv2d(input, offset, weight, bias, stride, padding, dilation, mask)
 
@@ -49,11 +49,11 @@ def _gradients(function: Callable[..., Tensor], inputs: list[Tensor], grad_outpu
 def _geometry(kw: dict[str, int]) -> dict[str, Any]:
     """Keywords of `_deform_conv` from those of mmcv's first version of the operator (dH, padH, …)."""
     return {
-        "stride": (kw["dH"], kw["dW"]),
-        "padding": (kw["padH"], kw["padW"]),
-        "dilation": (kw["dilationH"], kw["dilationW"]),
-        "group": kw["group"],
-        "deform_groups": kw["deformable_group"],
+        'stride': (kw['dH'], kw['dW']),
+        'padding': (kw['padH'], kw['padW']),
+        'dilation': (kw['dilationH'], kw['dilationW']),
+        'group': kw['group'],
+        'deform_groups': kw['deformable_group'],
     }
 
 
@@ -110,11 +110,11 @@ def deform_conv_backward_parameters(
 def _modulated_geometry(kw: dict[str, int]) -> dict[str, Any]:
     """Keywords of `_deform_conv` from those of mmcv's modulated version (stride_h, pad_h, …)."""
     return {
-        "stride": (kw["stride_h"], kw["stride_w"]),
-        "padding": (kw["pad_h"], kw["pad_w"]),
-        "dilation": (kw["dilation_h"], kw["dilation_w"]),
-        "group": kw["group"],
-        "deform_groups": kw["deformable_group"],
+        'stride': (kw['stride_h'], kw['stride_w']),
+        'padding': (kw['pad_h'], kw['pad_w']),
+        'dilation': (kw['dilation_h'], kw['dilation_w']),
+        'group': kw['group'],
+        'deform_groups': kw['deformable_group'],
     }
 
 
@@ -220,11 +220,11 @@ def ms_deform_attn_backward(
 
 
 OPERATORS: dict[str, Callable[..., Any]] = {
-    "deform_conv_forward": deform_conv_forward,
-    "deform_conv_backward_input": deform_conv_backward_input,
-    "deform_conv_backward_parameters": deform_conv_backward_parameters,
-    "modulated_deform_conv_forward": modulated_deform_conv_forward,
-    "modulated_deform_conv_backward": modulated_deform_conv_backward,
-    "ms_deform_attn_forward": ms_deform_attn_forward,
-    "ms_deform_attn_backward": ms_deform_attn_backward,
+    'deform_conv_forward': deform_conv_forward,
+    'deform_conv_backward_input': deform_conv_backward_input,
+    'deform_conv_backward_parameters': deform_conv_backward_parameters,
+    'modulated_deform_conv_forward': modulated_deform_conv_forward,
+    'modulated_deform_conv_backward': modulated_deform_conv_backward,
+    'ms_deform_attn_forward': ms_deform_attn_forward,
+    'ms_deform_attn_backward': ms_deform_attn_backward,
 }

@@ -95,8 +95,8 @@ def softmax_focal_loss_backward(
 
 
 OPERATORS: dict[str, Callable[..., Any]] = {
-    "sigmoid_focal_loss_forward": sigmoid_focal_loss_forward,
-    "sigmoid_focal_loss_backward": sigmoid_focal_loss_backward,
-    "softmax_focal_loss_forward": softmax_focal_loss_forward,
-    "softmax_focal_loss_backward": softmax_focal_loss_backward,
+    'sigmoid_focal_loss_forward': sigmoid_focal_loss_forward,
+    'sigmoid_focal_loss_backward': sigmoid_focal_loss_backward,
+    'softmax_focal_loss_forward': softmax_focal_loss_forward,
+    'softmax_focal_loss_backward': softmax_focal_loss_backward,
 }

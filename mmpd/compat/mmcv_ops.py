@@ -19,8 +19,8 @@ import types
 from collections.abc import Callable, Sequence
 from typing import Any
 
-EXTENSION = "mmcv._ext"
-_PROVIDERS = ("mmpd.compat.nms", "mmpd.compat.roi", "mmpd.compat.deform", "mmpd.compat.focal")
+EXTENSION = 'mmcv._ext'
+_PROVIDERS = ('mmpd.compat.nms', 'mmpd.compat.roi', 'mmpd.compat.deform', 'mmpd.compat.focal')
 
 
 class MissingOperatorError(NotImplementedError):
@@ -38,8 +38,8 @@ def _missing(name: str) -> Callable[..., Any]:
         raise MissingOperatorError(
             f"mmcv operator '{name}' was called, but this mmcv has no compiled extension ({EXTENSION}) and mmpd's "
             f"stand-in does not provide '{name}'. Install an mmcv with compiled operators, it then takes over: "
-            "prebuilt for your torch (`pip install -U openmim && mim install mmcv`), or built from source with a C++ "
-            "compiler (`MMCV_WITH_OPS=1 pip install --no-build-isolation --no-binary mmcv mmcv`)."
+            'prebuilt for your torch (`pip install -U openmim && mim install mmcv`), or built from source with a C++ '
+            'compiler (`MMCV_WITH_OPS=1 pip install --no-build-isolation --no-binary mmcv mmcv`).'
         )
 
     missing_operator.__name__ = name
@@ -51,13 +51,13 @@ class _Extension(types.ModuleType):
 
     def __getattr__(self, name: str) -> Any:
         # Python and its tools probe modules for dunders (__path__, __file__, ...): those must stay absent.
-        if name.startswith("__"):
+        if name.startswith('__'):
             raise AttributeError(f"module '{self.__name__}' has no attribute '{name}'")
         return _missing(name)
 
 
 def _version_note() -> str:
-    return "n/a (mmpd stand-in on torchvision)"
+    return 'n/a (mmpd stand-in on torchvision)'
 
 
 class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
@@ -68,7 +68,7 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     ) -> importlib.machinery.ModuleSpec | None:
         if fullname != EXTENSION:
             return None
-        return importlib.machinery.ModuleSpec(fullname, self, origin="mmpd.compat.mmcv_ops")
+        return importlib.machinery.ModuleSpec(fullname, self, origin='mmpd.compat.mmcv_ops')
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> types.ModuleType:
         return _Extension(spec.name, "mmpd's stand-in for mmcv's compiled operators")

@@ -101,4 +101,4 @@ def nms_match(dets: Tensor, iou_threshold: float) -> list[list[int]]:
     return groups
 
 
-OPERATORS: dict[str, Callable[..., Any]] = {"nms": nms, "softnms": softnms, "nms_match": nms_match}
+OPERATORS: dict[str, Callable[..., Any]] = {'nms': nms, 'softnms': softnms, 'nms_match': nms_match}

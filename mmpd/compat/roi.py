@@ -197,8 +197,8 @@ def roi_pool_backward(
 
 
 OPERATORS: dict[str, Callable[..., Any]] = {
-    "roi_align_forward": roi_align_forward,
-    "roi_align_backward": roi_align_backward,
-    "roi_pool_forward": roi_pool_forward,
-    "roi_pool_backward": roi_pool_backward,
+    'roi_align_forward': roi_align_forward,
+    'roi_align_backward': roi_align_backward,
+    'roi_pool_forward': roi_pool_forward,
+    'roi_pool_backward': roi_pool_backward,
 }

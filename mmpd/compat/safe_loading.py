@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
+from mmpd import safe_pickle
+from mmpd.checkpoint import latest_intact, load_checkpoint
+from mmpd.errors import CheckpointError
+
 import torch
 from mmengine.runner import checkpoint as mmengine_checkpoint
 from mmengine.runner import runner as mmengine_runner
 from mmengine.runner.checkpoint import CheckpointLoader, find_latest_checkpoint
-
-from mmpd import safe_pickle
-from mmpd.checkpoint import latest_intact, load_checkpoint
-from mmpd.errors import CheckpointError
 
 
 def install_safe_loading() -> None:
@@ -25,9 +25,9 @@ def install_safe_loading() -> None:
     Replaced: the loader of paths without prefix (mmengine's own registration point), `load_url` (used by http(s)://,
     torchvision://, open-mmlab://; mmengine's unpickles downloads), and `find_latest_checkpoint` as the Runner sees it.
     """
-    CheckpointLoader.register_scheme(prefixes="", loader=load_from_local, force=True)
+    CheckpointLoader.register_scheme(prefixes='', loader=load_from_local, force=True)
     mmengine_checkpoint.load_url = load_url
-    if hasattr(mmengine_checkpoint, "_safe_torch_load"):  # onedl only; the stock code calls torch.load, safe by default
+    if hasattr(mmengine_checkpoint, '_safe_torch_load'):  # onedl only; the stock code calls torch.load, safe by default
         mmengine_checkpoint._safe_torch_load = _safe_torch_load
     mmengine_runner.find_latest_checkpoint = find_resumable
 
@@ -43,7 +43,7 @@ def load_url(url: str, model_dir: str | None = None, map_location: Any = None, p
     Raises:
         CheckpointError: no network (says what to do), or as `load_checkpoint`.
     """
-    folder = Path(model_dir) if model_dir else Path(torch.hub.get_dir()) / "checkpoints"
+    folder = Path(model_dir) if model_dir else Path(torch.hub.get_dir()) / 'checkpoints'
     target = folder / os.path.basename(urlparse(url).path)
     if not target.exists():
         try:
@@ -51,21 +51,21 @@ def load_url(url: str, model_dir: str | None = None, map_location: Any = None, p
             torch.hub.download_url_to_file(url, str(target), progress=progress)
         except OSError as error:  # urllib's errors are OSErrors
             raise CheckpointError(
-                f"{url} cannot be fetched ({error}). Without a network: put the file at {target}, or give the path of a "
-                "local checkpoint, or train from scratch (init_cfg=None)"
+                f'{url} cannot be fetched ({error}). Without a network: put the file at {target}, or give the path of '
+                'a local checkpoint, or train from scratch (init_cfg=None)'
             ) from error
     return load_checkpoint(target, map_location)
 
 
-def load_url_checkpoint(url: str, map_location: Any = "cpu") -> dict:
-    """A checkpoint behind one of mmengine's prefixes (`torchvision://resnet18`, `https://…`). Raises CheckpointError."""
+def load_url_checkpoint(url: str, map_location: Any = 'cpu') -> dict:
+    """What is behind one of mmengine's prefixes (`torchvision://resnet18`, `https://…`). Raises CheckpointError."""
     install_safe_loading()
     try:
         content = CheckpointLoader.load_checkpoint(url, map_location)
     except KeyError as error:
         raise CheckpointError(f"{url}: no such model in mmengine's list ({error})") from error
     if not isinstance(content, dict):
-        raise CheckpointError(f"{url} is no checkpoint: it holds a {type(content).__name__}, not a dict of weights")
+        raise CheckpointError(f'{url} is no checkpoint: it holds a {type(content).__name__}, not a dict of weights')
     return content
 
 

@@ -10,15 +10,15 @@ import re
 from pathlib import Path
 from typing import Any
 
+from mmpd.atomic import write_atomic
+from mmpd.checkpoint import export_plain, step_files
+from mmpd.errors import ConfigError
+
 from mmdet.registry import HOOKS
 from mmengine.dist import is_main_process
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import EpochBasedTrainLoop, Runner
-
-from mmpd.atomic import write_atomic
-from mmpd.checkpoint import export_plain, step_files
-from mmpd.errors import ConfigError
 
 _BACKEND = 'mmpd_atomic'
 _REFUSED = ('out_dir', 'backend_args', 'file_client_args', 'filename_tmpl', 'published_keys')
@@ -47,13 +47,15 @@ class AtomicCheckpointHook(CheckpointHook):
     Args:
         stage: name of the plain files, e.g. 'student'.
         interval: epochs (or iterations with `by_epoch=False`) between checkpoints.
-        max_keep_ckpts: newest `epoch_N.pth` to keep; -1 keeps all. With 1 a damaged file leaves nothing to fall back to.
+        max_keep_ckpts: newest `epoch_N.pth` to keep; -1 keeps all. With 1, nothing is left to fall back to.
         save_best: the one metric that chooses `best_*.pth`.
         rule: 'greater' or 'less'. Stated, since mmengine guesses it from a list of names that has no `AP` in it.
         kwargs: `by_epoch`, `save_last`, `save_begin`, … as mmengine's CheckpointHook.
     Raises:
         ConfigError: an argument that would put files where they are not atomic or not found on resume.
     """
+
+    best_ckpt_path: str | None
 
     def __init__(
         self,

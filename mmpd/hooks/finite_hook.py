@@ -13,8 +13,8 @@ from mmengine.runner import Runner
 class FiniteLossHook(Hook):
     """After each train iteration: every logged term must be finite.
 
-    Loss values only: with AMP a few non-finite gradients are normal (the scaler skips that step). Runs before EMAHook and
-    the checkpoint hook. Not rationed: mmengine's RuntimeInfoHook already copies each term to the CPU in each iteration.
+    Loss values only: with AMP a few non-finite gradients are normal (the scaler skips that step). Runs before EMAHook
+    and the checkpoint hook. Not rationed: mmengine's RuntimeInfoHook already copies each term to the CPU each time.
 
     Raises:
         RuntimeError: with the terms, the iteration and the images.
@@ -26,7 +26,9 @@ class FiniteLossHook(Hook):
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
     ) -> None:
         """`outputs`: name → number or tensor, as `parse_losses` logs them (`loss` is their sum)."""
-        values = {name: float(torch.as_tensor(value).float().mean()) for name, value in (outputs or {}).items()}
+        values = {
+            name: float(torch.as_tensor(value).detach().float().mean()) for name, value in (outputs or {}).items()
+        }
         bad = {name: value for name, value in values.items() if not math.isfinite(value)}
         if not bad:
             return
@@ -34,8 +36,8 @@ class FiniteLossHook(Hook):
         fine = ', '.join(f'{name}={value:.4g}' for name, value in values.items() if name not in bad)
         raise RuntimeError(
             f'{terms} in iteration {runner.iter + 1} (epoch {runner.epoch + 1}) on images {image_names(data_batch)}; '
-            f'finite: {fine or "none"}. No checkpoint was written: the last one is good. Usual causes: the learning rate '
-            '(lower it, or lengthen the warm-up), no clip_grad, fp16 overflow (use bf16), or the boxes of those images.'
+            f'finite: {fine or "none"}. No checkpoint was written: the last one is good. Usual causes: the learning '
+            'rate (lower it, or lengthen the warm-up), no clip_grad, fp16 overflow (use bf16), or those boxes.'
         )
 
 

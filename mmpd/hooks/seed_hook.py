@@ -1,9 +1,11 @@
-"""Randomness that depends on (seed, epoch) and not on what ran before: a resumed run equals an uninterrupted one (ours)."""
+"""Randomness from (seed, epoch), not from what ran before: a resumed run equals an uninterrupted one (ours)."""
 
 import logging
 import random
 from collections.abc import Iterator
 from typing import Any
+
+from mmpd.errors import ConfigError
 
 import numpy as np
 import torch
@@ -12,8 +14,6 @@ from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.runner import EpochBasedTrainLoop, Runner
-
-from mmpd.errors import ConfigError
 
 
 @HOOKS.register_module()
@@ -40,14 +40,14 @@ class SampleSeedHook(Hook):
         """Refuse what would make a resumed run silently differ."""
         if getattr(runner.train_dataloader, 'persistent_workers', False):
             raise ConfigError(
-                "train_dataloader.persistent_workers=True: such workers keep the first epoch's seeds, every epoch would "
-                'see the same augmentation and a resumed run another; set it to False'
+                'train_dataloader.persistent_workers=True: such workers never learn of a new epoch, so every epoch '
+                'would see the same augmentation, and a resumed run another one; set it to False'
             )
         if self.seed is None and runner._randomness_cfg.get('seed') is None:
             print_log('randomness.seed is not set: two runs of this config will differ', 'current', logging.WARNING)
         if not isinstance(runner.train_loop, EpochBasedTrainLoop):
             print_log(
-                f'{type(runner.train_loop).__name__} does not resume its sampler: only EpochBasedTrainLoop resumes exactly',
+                f'{type(runner.train_loop).__name__} restarts its sampler on resume: only EpochBasedTrainLoop is exact',
                 'current',
                 logging.WARNING,
             )

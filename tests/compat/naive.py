@@ -33,10 +33,10 @@ def soft_nms(
         kept.append((best, score.pop(best)))
         for i in list(score):
             overlap = iou(boxes[best].tolist(), boxes[i].tolist())
-            if method == "gaussian":
+            if method == 'gaussian':
                 score[i] *= math.exp(-(overlap**2) / sigma)
             elif overlap >= threshold:
-                score[i] *= 0.0 if method == "naive" else 1 - overlap
+                score[i] *= 0.0 if method == 'naive' else 1 - overlap
             if score[i] < min_score:
                 del score[i]
     return kept
@@ -84,7 +84,7 @@ def roi_align(
                             for q in range(points_x)
                         ]
                     )
-                    result[k, channel, i, j] = values.mean() if mode == "avg" else values.max()
+                    result[k, channel, i, j] = values.mean() if mode == 'avg' else values.max()
     return result
 
 

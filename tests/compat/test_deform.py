@@ -7,11 +7,11 @@ from mmcv.ops import DeformConv2dPack, ModulatedDeformConv2dPack, deform_conv2d,
 from mmcv.ops.multi_scale_deform_attn import MultiScaleDeformableAttnFunction
 from torch.autograd import gradcheck
 
-DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+DEVICES = ['cpu', *(['cuda'] if torch.cuda.is_available() else [])]
 GEOMETRY = ((2, 1), (1, 2), (1, 2), 2, 2)  # stride, padding, dilation, groups, deform_groups
 
 
-def inputs(device="cpu"):
+def inputs(device='cpu'):
     """Two images of 4 channels and 5×4, a 3×2 kernel to 4 channels in 2 groups, offsets off the grid's kinks."""
     generator = torch.Generator().manual_seed(0)
 
@@ -25,14 +25,14 @@ def inputs(device="cpu"):
     return x, offset, mask, weight, bias
 
 
-@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize('device', DEVICES)
 def test_deform_conv2d(device):
     x, offset, mask, weight, _ = inputs(device)
     expected = naive.deform_conv(*(t.cpu() for t in (x, offset, torch.ones_like(mask), weight)), *GEOMETRY)
     assert torch.allclose(deform_conv2d(x, offset, weight, *GEOMETRY).cpu(), expected)
 
 
-@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize('device', DEVICES)
 def test_modulated_deform_conv2d(device):
     x, offset, mask, weight, bias = inputs(device)
     expected = naive.deform_conv(*(t.cpu() for t in (x, offset, mask, weight)), *GEOMETRY)
@@ -42,7 +42,7 @@ def test_modulated_deform_conv2d(device):
     assert torch.allclose(with_bias.cpu(), expected + bias.cpu()[:, None, None])
 
 
-@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize('device', DEVICES)
 def test_gradcheck(device):
     x, offset, mask, weight, bias = (t.requires_grad_() for t in inputs(device))
     assert gradcheck(lambda *t: deform_conv2d(*t, *GEOMETRY), (x, offset, weight), fast_mode=True)
@@ -57,22 +57,22 @@ def test_zero_offset_is_a_convolution():
 
 def test_offset_of_the_wrong_width_is_named():
     x, offset, _, weight, _ = inputs()
-    with pytest.raises(ValueError, match="deform_groups=2"):
+    with pytest.raises(ValueError, match='deform_groups=2'):
         deform_conv2d(x, offset[:, :12], weight, *GEOMETRY)
 
 
-@pytest.mark.parametrize("layer", [DeformConv2dPack, ModulatedDeformConv2dPack])
+@pytest.mark.parametrize('layer', [DeformConv2dPack, ModulatedDeformConv2dPack])
 def test_layers_train_under_autocast(layer):
     """The offset convolution gives bfloat16 there while the weights stay float32."""
     module = layer(4, 6, 3, padding=1)
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast('cpu', torch.bfloat16):
         result = module(torch.randn(2, 4, 8, 8))
     result.float().sum().backward()
     assert result.shape == (2, 6, 8, 8)
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in module.parameters())
 
 
-@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize('device', DEVICES)
 def test_ms_deform_attn(device):
     shapes = [(3, 4), (2, 2)]
     generator = torch.Generator().manual_seed(0)

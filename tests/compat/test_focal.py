@@ -5,11 +5,11 @@ import torch
 from mmcv.ops import sigmoid_focal_loss, softmax_focal_loss
 from torch.autograd import gradcheck
 
-DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+DEVICES = ['cpu', *(['cuda'] if torch.cuda.is_available() else [])]
 TARGET = torch.tensor([0, 3, 1, 2, 3])  # 3 is background: three classes
 
 
-def logits(device="cpu"):
+def logits(device='cpu'):
     return torch.randn(5, 3, dtype=torch.double, generator=torch.Generator().manual_seed(0)).to(device).requires_grad_()
 
 
@@ -25,11 +25,11 @@ def sigmoid_definition(x, target, gamma, alpha):
     return result
 
 
-@pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize(("gamma", "alpha"), [(2.0, 0.25), (0.5, 0.6), (0.0, 0.5)])
+@pytest.mark.parametrize('device', DEVICES)
+@pytest.mark.parametrize(('gamma', 'alpha'), [(2.0, 0.25), (0.5, 0.6), (0.0, 0.5)])
 def test_sigmoid_focal_loss(device, gamma, alpha):
     x, target = logits(device), TARGET.to(device)
-    loss = sigmoid_focal_loss(x, target, gamma, alpha, None, "none")
+    loss = sigmoid_focal_loss(x, target, gamma, alpha, None, 'none')
     expected = sigmoid_definition(x, target, gamma, alpha)
     assert torch.allclose(loss, expected)
     gradient = torch.autograd.grad(loss.sum(), x)[0]
@@ -38,12 +38,12 @@ def test_sigmoid_focal_loss(device, gamma, alpha):
 
 def test_sigmoid_focal_loss_weighs_rows_by_their_class_and_background_by_one():
     weight = torch.tensor([2.0, 3.0, 5.0], dtype=torch.double)
-    plain = sigmoid_focal_loss(logits(), TARGET, 2.0, 0.25, None, "none")
-    weighted = sigmoid_focal_loss(logits(), TARGET, 2.0, 0.25, weight, "none")
+    plain = sigmoid_focal_loss(logits(), TARGET, 2.0, 0.25, None, 'none')
+    weighted = sigmoid_focal_loss(logits(), TARGET, 2.0, 0.25, weight, 'none')
     assert torch.allclose(weighted, plain * torch.tensor([2.0, 1, 3, 5, 1], dtype=torch.double)[:, None])
 
 
-@pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
+@pytest.mark.parametrize('reduction', ['none', 'mean', 'sum'])
 def test_sigmoid_focal_loss_gradcheck(reduction):
     weight = torch.tensor([2.0, 3.0, 5.0], dtype=torch.double)
     assert gradcheck(lambda x: sigmoid_focal_loss(x, TARGET, 2.0, 0.25, weight, reduction), logits())
@@ -51,10 +51,10 @@ def test_sigmoid_focal_loss_gradcheck(reduction):
 
 def test_sigmoid_focal_loss_stays_finite_on_extreme_logits():
     x = torch.tensor([[-300.0, 300.0, 0.0]], requires_grad=True)
-    loss = sigmoid_focal_loss(x, torch.tensor([0]), 2.0, 0.25, None, "sum")
+    loss = sigmoid_focal_loss(x, torch.tensor([0]), 2.0, 0.25, None, 'sum')
     loss.backward()
     assert torch.isfinite(loss) and torch.isfinite(x.grad).all()
-    assert loss > 0.25 * 300, "a positive at logit -300 costs 300, not the log of the smallest float"
+    assert loss > 0.25 * 300, 'a positive at logit -300 costs 300, not the log of the smallest float'
 
 
 def softmax_definition(x, target, gamma, alpha, weight):
@@ -65,12 +65,12 @@ def softmax_definition(x, target, gamma, alpha, weight):
     return torch.stack(losses)
 
 
-@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize('device', DEVICES)
 def test_softmax_focal_loss(device):
     x, target = logits(device), torch.tensor([0, -1, 1, 2, 2], device=device)
     weight = torch.tensor([2.0, 3.0, 5.0], dtype=torch.double, device=device)
-    loss = softmax_focal_loss(x, target, 2.0, 0.25, weight, "sum")
+    loss = softmax_focal_loss(x, target, 2.0, 0.25, weight, 'sum')
     expected = softmax_definition(x, target, 2.0, 0.25, weight).sum()
     assert torch.allclose(loss, expected)
     assert torch.allclose(torch.autograd.grad(loss, x)[0], torch.autograd.grad(expected, x)[0])
-    assert gradcheck(lambda y: softmax_focal_loss(y, target, 1.5, 0.25, weight, "mean"), x)
+    assert gradcheck(lambda y: softmax_focal_loss(y, target, 1.5, 0.25, weight, 'mean'), x)

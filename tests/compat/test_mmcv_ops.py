@@ -14,10 +14,10 @@ import torch
 
 def test_mmdet_imports_after_mmpd_in_a_fresh_process():
     """What tools, spawned dataloader workers and a user's own script do."""
-    code = "import mmpd, mmdet.models; from mmpd.compat import is_active; print(is_active())"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    code = 'import mmpd, mmdet.models; from mmpd.compat import is_active; print(is_active())'
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split()[-1] == "True"
+    assert done.stdout.split()[-1] == 'True'
 
 
 def test_install_twice_adds_one_finder():
@@ -33,31 +33,31 @@ def test_hosts_see_an_mmcv_with_operators():
     from mmengine.utils.dl_utils.misc import mmcv_full_available
 
     assert mmcv_full_available()
-    assert "stand-in" in collect_env()["MMCV Compiler"]
+    assert 'stand-in' in collect_env()['MMCV Compiler']
 
 
 def test_compiled_extension_is_left_alone(monkeypatch, tmp_path):
-    (tmp_path / "_ext.py").write_text("nms = 'compiled'\n")
-    monkeypatch.setattr(mmcv, "_ext", None, raising=False)
-    monkeypatch.setattr(mmcv, "__path__", [*mmcv.__path__, str(tmp_path)])
-    monkeypatch.delitem(sys.modules, "mmcv._ext", raising=False)
+    (tmp_path / '_ext.py').write_text("nms = 'compiled'\n")
+    monkeypatch.setattr(mmcv, '_ext', None, raising=False)
+    monkeypatch.setattr(mmcv, '__path__', [*mmcv.__path__, str(tmp_path)])
+    monkeypatch.delitem(sys.modules, 'mmcv._ext', raising=False)
     importlib.invalidate_caches()
 
     install()
-    assert importlib.import_module("mmcv._ext").nms == "compiled"
+    assert importlib.import_module('mmcv._ext').nms == 'compiled'
     assert not is_active()
 
 
 def test_broken_compiled_extension_reports_itself(monkeypatch, tmp_path):
     """One built for another torch must say so, not be replaced in silence."""
-    (tmp_path / "_ext.py").write_text("raise ImportError('undefined symbol: _ZN2at')\n")
-    monkeypatch.setattr(mmcv, "_ext", None, raising=False)
-    monkeypatch.setattr(mmcv, "__path__", [*mmcv.__path__, str(tmp_path)])
-    monkeypatch.delitem(sys.modules, "mmcv._ext", raising=False)
+    (tmp_path / '_ext.py').write_text("raise ImportError('undefined symbol: _ZN2at')\n")
+    monkeypatch.setattr(mmcv, '_ext', None, raising=False)
+    monkeypatch.setattr(mmcv, '__path__', [*mmcv.__path__, str(tmp_path)])
+    monkeypatch.delitem(sys.modules, 'mmcv._ext', raising=False)
     importlib.invalidate_caches()
 
-    with pytest.raises(ImportError, match="undefined symbol"):
-        importlib.import_module("mmcv._ext")
+    with pytest.raises(ImportError, match='undefined symbol'):
+        importlib.import_module('mmcv._ext')
 
 
 def test_missing_operator_names_itself_and_the_way_out():
@@ -69,7 +69,7 @@ def test_missing_operator_names_itself_and_the_way_out():
 
 
 def test_probing_the_module_finds_no_invented_dunders():
-    extension = importlib.import_module("mmcv._ext")
-    assert not hasattr(extension, "__path__")
+    extension = importlib.import_module('mmcv._ext')
+    assert not hasattr(extension, '__path__')
     with pytest.raises(AttributeError):
         _ = extension.__wrapped__

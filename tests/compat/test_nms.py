@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmcv.ops import batched_nms, nms, nms_match, soft_nms
 
-DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+DEVICES = ['cpu', *(['cuda'] if torch.cuda.is_available() else [])]
 
 
 def random_boxes(count: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -19,9 +19,9 @@ def random_boxes(count: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]
     return torch.cat([corner, corner + size], dim=1), torch.randperm(count, generator=generator) / count
 
 
-@pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("offset", [0, 1])
-@pytest.mark.parametrize("threshold", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize('device', DEVICES)
+@pytest.mark.parametrize('offset', [0, 1])
+@pytest.mark.parametrize('threshold', [0.1, 0.5, 0.9])
 def test_nms(device, offset, threshold):
     boxes, scores = random_boxes(40)
     dets, kept = nms(boxes.to(device), scores.to(device), threshold, offset=offset)
@@ -55,7 +55,7 @@ def test_nms_of_nothing_of_numpy_and_of_half():
 def test_batched_nms_is_nms_in_each_class():
     boxes, scores = random_boxes(60)
     labels = torch.arange(60) % 3
-    dets, kept = batched_nms(boxes, scores, labels, {"type": "nms", "iou_threshold": 0.4})
+    dets, kept = batched_nms(boxes, scores, labels, {'type': 'nms', 'iou_threshold': 0.4})
     expected = []
     for label in range(3):
         members = (labels == label).nonzero().squeeze(1)
@@ -64,8 +64,8 @@ def test_batched_nms_is_nms_in_each_class():
     assert torch.equal(dets[:, 4], scores[kept]) and (dets[:, 4].diff() <= 0).all()
 
 
-@pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("method", ["naive", "linear", "gaussian"])
+@pytest.mark.parametrize('device', DEVICES)
+@pytest.mark.parametrize('method', ['naive', 'linear', 'gaussian'])
 def test_soft_nms(device, method):
     boxes, scores = random_boxes(30)
     dets, kept = soft_nms(boxes.to(device), scores.to(device), 0.3, sigma=0.5, min_score=0.05, method=method)

@@ -3,6 +3,8 @@
 import logging
 from pathlib import Path
 
+import mmpd  # noqa: F401  (installs the operators and the safe loading)
+
 import pytest
 import torch
 from mmdet.registry import DATASETS, METRICS, MODELS
@@ -10,8 +12,6 @@ from mmengine.evaluator import BaseMetric
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from torch.utils.data import Dataset
-
-import mmpd  # noqa: F401  (installs the operators and the safe loading)
 
 
 @DATASETS.register_module(force=True)
@@ -89,7 +89,10 @@ def make_runner(tmp_path: Path, toy_metric, monkeypatch):
         count[0] += 1
         checkpoint = dict(type='AtomicCheckpointHook', stage='student', save_best='toy/AP') | checkpoint
         dataloader = dict(
-            batch_size=2, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=True), dataset=dict(type='ToyHookData')
+            batch_size=2,
+            num_workers=0,
+            sampler=dict(type='DefaultSampler', shuffle=True),
+            dataset=dict(type='ToyHookData'),
         )
         runner = Runner(
             model=dict(type='ToyHookModel'),

@@ -4,14 +4,14 @@ import errno
 import os
 from pathlib import Path
 
-import pytest
-import torch
-from mmengine.hooks import Hook
-
 from mmpd import atomic
 from mmpd.checkpoint import latest_intact, load_checkpoint, load_into
 from mmpd.errors import CheckpointError, ConfigError
 from mmpd.hooks import AtomicCheckpointHook
+
+import pytest
+import torch
+from mmengine.hooks import Hook
 
 
 class Killed(BaseException):
@@ -140,8 +140,13 @@ def test_a_finished_run_resumes_to_nothing(make_runner, toy_metric, tmp_path):
     assert before.keys() == set((tmp_path / 'run').glob('*.pth'))
 
 
-@pytest.mark.parametrize('after', [False, True])
-@pytest.mark.parametrize('moment', range(1, 21))
+MOMENTS = [(moment, after) for after in (False, True) for moment in range(1, 21)]
+
+
+@pytest.mark.parametrize(
+    ('moment', 'after'),
+    [pytest.param(*each, marks=[] if sum(each) % 2 else [pytest.mark.soak]) for each in MOMENTS],
+)
 def test_killed_around_any_write(make_runner, toy_metric, tmp_path, monkeypatch, moment, after):
     """All files are whole at every moment, at most one epoch is lost, and the end is that of an uninterrupted run."""
     toy_metric.scores = {1: 0.1, 2: 0.5, 3: 0.3}

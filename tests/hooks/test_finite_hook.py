@@ -2,11 +2,11 @@
 
 from types import SimpleNamespace
 
-import pytest
-import torch
-
 from mmpd.checkpoint import latest_intact, load_checkpoint
 from mmpd.hooks import FiniteLossHook
+
+import pytest
+import torch
 
 RUNNER = SimpleNamespace(iter=41, epoch=2)
 

@@ -2,13 +2,13 @@
 
 from types import SimpleNamespace
 
-import pytest
-import torch
-from mmengine.dataset import BaseDataset, ConcatDataset, RepeatDataset
-
 from mmpd.errors import ConfigError
 from mmpd.hooks import SampleSeedHook
 from mmpd.hooks.seed_hook import unwrap
+
+import pytest
+import torch
+from mmengine.dataset import BaseDataset, ConcatDataset, RepeatDataset
 
 
 class Two(BaseDataset):
@@ -55,5 +55,5 @@ def test_the_dataset_that_workers_read_knows_the_epoch(make_runner, workers):
     see = lambda _, args, kwargs: lowest.append(min(float(item.min()) for item in kwargs['inputs']))  # noqa: E731
     runner.model.register_forward_pre_hook(see, with_kwargs=True)
     runner.train()
-    train = [value for value in lowest[:3] + lowest[-6:-3]]
+    train = lowest[:3] + lowest[-6:-3]
     assert all(value < 10 for value in train[:3]) and all(value >= 10 for value in train[3:]), lowest

@@ -1,0 +1,1 @@
+"""AFP: guide and student outputs on one grid (DESIGN §3.2)."""

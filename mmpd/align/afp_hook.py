@@ -1,0 +1,94 @@
+"""AFPHook: print the alignment, and verify it on a dummy batch before the first iteration."""
+
+from __future__ import annotations
+
+import torch
+from mmdet.registry import HOOKS
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+
+from ..errors import ConfigError
+from .alignment import Alignment
+
+
+@HOOKS.register_module()
+class AFPHook(Hook):
+    """Stop a run whose guide and student do not line up, before it costs anything.
+
+    Args:
+        size: LR (height, width) of the dummy batch; odd multiples of 32 show what even ones hide.
+    """
+
+    def __init__(self, size: tuple[int, int] = (96, 160)) -> None:
+        self.size = size
+
+    def before_train(self, runner) -> None:
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        alignment = getattr(model, 'alignment', None)
+        if alignment is None:  # a stage without a guide
+            return
+        verify_alignment(alignment, self.size)
+        runner.logger.info('AFP: ' + describe_plan(alignment))
+
+
+@torch.no_grad()
+def verify_alignment(alignment: Alignment, size: tuple[int, int]) -> None:
+    """Run guide and student on a dummy pair and compare what the plan promises with what comes out.
+
+    Args:
+        size: (h, w) of the LR image in pixels, padded up to ratio's denominator.
+
+    Raises:
+        ConfigError: a level whose stride differs from its head's, or a window whose grids differ.
+    """
+    ratio = alignment.ratio
+    height, width = (side + -side % (32 * ratio.denominator) for side in size)
+    _, student = alignment.student.probe(height, width)
+    _, guide = alignment.guide.probe(int(height * ratio), int(width * ratio))
+    plan = alignment.plan
+    for owner, shapes, levels in (('student', student, plan.student), ('guide', guide, plan.guide)):
+        for index, (shape, level) in enumerate(zip(shapes, levels, strict=True)):
+            # the last levels of a small dummy are a single cell, whose stride cannot be measured
+            if shape.stride * 2 <= height and abs(shape.stride / level.stride - 1) > 0.34:
+                raise ConfigError(
+                    f'{owner} level {index}: the head assumes stride {level.stride:g}, the feature map of {shape.channels} '
+                    f'channels has stride {shape.stride:g}; change anchor_generator.strides (or strides) of the head, or '
+                    f'start_level and num_outs of the neck, in stages.*.overrides'
+                )
+    for match in plan.served():
+        if not match.exact:
+            continue
+        grids = [
+            (-(-int(height * r) // int(level.stride)))
+            for r, level in ((1, plan.student[match.student]), (ratio, plan.guide[match.guides[0]]))
+        ]
+        if grids[0] != grids[1]:
+            raise ConfigError(
+                f'window of student level {match.student} (stride {plan.student[match.student].stride:g}, {grids[0]} rows) '
+                f'and guide level {match.guides[0]} (stride {plan.guide[match.guides[0]].stride:g}, {grids[1]} rows): the '
+                f"grids differ at ratio {ratio}; set align = 'resample' or change student_pyramid"
+            )
+
+
+def describe_plan(alignment: Alignment) -> str:
+    """The plan in words, one line per student level; sizes in HR pixels."""
+    plan = alignment.plan
+    lines = [f'{plan.kind} plan at ratio {plan.ratio} (sizes in HR pixels)']
+    for match in plan.matches:
+        level = plan.student[match.student].scaled(plan.ratio)
+        left = f'  student level {match.student}: stride {level.stride:g}, objects of about {level.size:.0f}'
+        if not match.guides:
+            lines.append(f'{left} ← no guide level, masked')
+            continue
+        how = 'same grid and priors' if match.exact else 'resampled'
+        right = ', '.join(
+            f'level {g} (stride {plan.guide[g].stride:g}, objects of about {plan.guide[g].size:.0f})'
+            for g in match.guides
+        )
+        lines.append(f'{left} ← guide {right}: {how}')
+    for g in plan.unserved:
+        lines.append(
+            f'  guide level {g} (stride {plan.guide[g].stride:g}, objects of about {plan.guide[g].size:.0f}) serves no '
+            'student level'
+        )
+    return '\n'.join(lines)

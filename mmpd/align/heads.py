@@ -1,0 +1,148 @@
+"""What AFP needs to know of a dense head: its levels, and its raw outputs as scores and boxes.
+
+A head family is one function, `decode`: how the head's box predictions become boxes. Everything else (levels, priors,
+layout) is read from mmdet's own `prior_generator`. Add a family with `@register_family(HeadClass)`.
+
+Legend: B = batch, A = priors per cell, C = classes, n = h·w·A in the order (h, w, A).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from mmdet.models.dense_heads import AnchorHead, ATSSHead, FCOSHead, GFLHead, RetinaHead, RPNHead, RTMDetHead
+from mmdet.structures.bbox import distance2bbox
+from torch import Tensor, nn
+
+from .afp import Level
+
+Decode = Callable[[nn.Module, Tensor, Tensor, int], Tensor]
+FAMILIES: dict[type, Decode] = {}
+
+
+@dataclass
+class LevelResponse:
+    """What a head says on one level, before any threshold or NMS.
+
+    Attributes:
+        logits: (B, n, C) class logits.
+        boxes: (B, n, 4) decoded x1 y1 x2 y2, pixels of the network's own input.
+        quality: (B, n) logits of centerness or objectness, where the head has it.
+        distribution: (B, n, 4, reg_max + 1) logits of the distances in strides, where the head has it (GFL).
+        grid: (h, w).
+    """
+
+    logits: Tensor
+    boxes: Tensor
+    quality: Tensor | None
+    distribution: Tensor | None
+    grid: tuple[int, int]
+
+    def scores(self) -> Tensor:
+        """(B, n, C) probabilities, times quality where the head has it."""
+        scores = self.logits.float().sigmoid()
+        return scores if self.quality is None else scores * self.quality.float().sigmoid()[..., None]
+
+
+def register_family(*head_types: type) -> Callable[[Decode], Decode]:
+    """Register `decode(head, bbox_pred (B, n, k), priors (n, 2 or 4), level) -> boxes (B, n, 4)` for head classes."""
+
+    def register(decode: Decode) -> Decode:
+        for head_type in head_types:
+            FAMILIES[head_type] = decode
+        return decode
+
+    return register
+
+
+def family_of(head: nn.Module | None) -> Decode | None:
+    """The decode function of a head's nearest registered ancestor; None where the family is unknown."""
+    for base in type(head).__mro__:
+        if base in FAMILIES:
+            return FAMILIES[base]
+    return None
+
+
+@register_family(AnchorHead, RetinaHead, RPNHead, ATSSHead)
+def decode_anchors(head: nn.Module, bbox_pred: Tensor, priors: Tensor, level: int) -> Tensor:
+    """Deltas to anchors, by the head's own bbox_coder."""
+    return head.bbox_coder.decode(priors.expand(len(bbox_pred), -1, -1), bbox_pred)
+
+
+@register_family(FCOSHead)
+def decode_fcos(head: nn.Module, bbox_pred: Tensor, priors: Tensor, level: int) -> Tensor:
+    """Distances from points. In training, FCOS with `norm_on_bbox` predicts in strides; in eval, in pixels."""
+    if head.norm_on_bbox and head.training:
+        bbox_pred = bbox_pred * head.strides[level]
+    return distance2bbox(priors.expand(len(bbox_pred), -1, -1), bbox_pred)
+
+
+@register_family(RTMDetHead)
+def decode_distances(head: nn.Module, bbox_pred: Tensor, priors: Tensor, level: int) -> Tensor:
+    """Distances in pixels from points."""
+    return distance2bbox(priors.expand(len(bbox_pred), -1, -1), bbox_pred)
+
+
+@register_family(GFLHead)
+def decode_gfl(head: nn.Module, bbox_pred: Tensor, priors: Tensor, level: int) -> Tensor:
+    """Expected distances in strides from anchor centres."""
+    centres = (priors[:, :2] + priors[:, 2:]) / 2
+    distances = head.integral(bbox_pred).reshape(*bbox_pred.shape[:2], 4) * head.prior_generator.strides[level][0]
+    return distance2bbox(centres.expand(len(bbox_pred), -1, -1), distances)
+
+
+def head_levels(head: nn.Module) -> tuple[Level, ...]:
+    """Levels of a dense head, read from its prior generator and, for FCOS, its regression ranges."""
+    generator = head.prior_generator
+    base_anchors = getattr(generator, 'base_anchors', [None] * len(generator.strides))
+    offset = getattr(generator, 'center_offset', getattr(generator, 'offset', 0.0))
+    ranges = getattr(head, 'regress_ranges', [None] * len(generator.strides))
+    levels = []
+    for stride, anchors, size_range in zip(generator.strides, base_anchors, ranges, strict=True):
+        sides = () if anchors is None else tuple((float(b[2] - b[0]), float(b[3] - b[1])) for b in anchors)
+        levels.append(Level(float(stride[0]), sides, float(offset), _open_range(size_range)))
+    return tuple(levels)
+
+
+def _open_range(size_range: Sequence[float] | None) -> tuple[float, float] | None:
+    """FCOS writes 'no limit' as -1 and 1e8, which would not survive a multiplication by the ratio."""
+    if size_range is None:
+        return None
+    low, high = size_range
+    return max(float(low), 0.0), float('inf') if high >= 1e7 else float(high)
+
+
+def responses(head: nn.Module, outputs: Sequence) -> list[LevelResponse]:
+    """A head's raw outputs `(cls_scores, bbox_preds[, centernesses])` as responses, one per level.
+
+    Args:
+        head: a dense head with a registered family.
+        outputs: what `head(feats)` returned; per level (B, A·C, h, w), (B, A·k, h, w), (B, A, h, w).
+    """
+    decode = family_of(head)
+    if decode is None:
+        raise TypeError(
+            f'{type(head).__name__} has no head family: add one with @register_family, see docs/extending.md'
+        )
+    cls_scores, bbox_preds = outputs[:2]
+    qualities = outputs[2] if len(outputs) > 2 else [None] * len(cls_scores)
+    levels = []
+    for level, (cls_score, bbox_pred, quality) in enumerate(zip(cls_scores, bbox_preds, qualities, strict=True)):
+        batch, _, height, width = cls_score.shape
+        priors = head.prior_generator.single_level_grid_priors(
+            (height, width), level_idx=level, dtype=torch.float32, device=cls_score.device
+        )
+        n = len(priors)
+        bbox_pred = bbox_pred.permute(0, 2, 3, 1).reshape(batch, n, -1).float()
+        levels.append(
+            LevelResponse(
+                logits=cls_score.permute(0, 2, 3, 1).reshape(batch, n, -1),
+                boxes=decode(head, bbox_pred, priors, level),
+                quality=None if quality is None else quality.permute(0, 2, 3, 1).reshape(batch, n),
+                distribution=bbox_pred.reshape(batch, n, 4, -1) if bbox_pred.shape[-1] > 4 else None,
+                grid=(height, width),
+            )
+        )
+    return levels

@@ -1,0 +1,122 @@
+"""The Distiller: one frozen guide, one trainable student, whatever the stage, the detector or the task."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from mmdet.registry import MODELS
+from mmengine.model import BaseModel
+from torch import Tensor, nn
+
+from .align.alignment import Alignment
+from .data.preprocessor import PairDataPreprocessor
+from .data.reduction import parse_ratio
+from .errors import ConfigError
+from .frozen import Frozen
+from .networks import view_of
+from .terms import Step, Term
+
+
+@MODELS.register_module()
+class Distiller(BaseModel):
+    """Train a student on LR images with its own loss plus the terms that compare it with a guide on HR images.
+
+    Args:
+        student: model config of the student, a plain mmdet detector.
+        guide: model config of the guide.
+        guide_checkpoint: file with the guide's weights.
+        ratio: HR side / LR side of this pair (1 where both see HR images).
+        terms: name → config of a `Term`; a name set to None is off.
+        align: AFP plan: 'auto', 'window' or 'resample'.
+
+    Raises:
+        ConfigError: different class counts, no terms, or a term that makes no sense for this pair.
+    """
+
+    def __init__(
+        self,
+        student: dict,
+        guide: dict,
+        guide_checkpoint: str | None,
+        ratio: int | float | str,
+        terms: dict[str, dict | None],
+        align: str = 'auto',
+    ) -> None:
+        frozen = Frozen(guide, guide_checkpoint)
+        student_net: nn.Module = MODELS.build(student)
+        exact_ratio = parse_ratio(ratio)
+        super().__init__(
+            PairDataPreprocessor(student_net.data_preprocessor, frozen.module.data_preprocessor, exact_ratio)
+        )
+        self.student = student_net
+        self.frozen = frozen
+        self.guide_view, self.student_view = view_of(frozen.module), view_of(student_net)
+        self._check_classes()
+        self.alignment = Alignment(self.guide_view, self.student_view, exact_ratio, align)
+        self.terms = nn.ModuleDict(
+            {name: MODELS.build(cfg, default_args=dict(alignment=self.alignment)) for name, cfg in terms.items() if cfg}
+        )
+        if not self.terms:
+            raise ConfigError('terms is empty: a stage with a guide needs at least one distillation term')
+
+    @property
+    def guide(self) -> nn.Module:
+        """The frozen guide. It is no child module: see `mmpd.frozen`."""
+        return self.frozen.module
+
+    def _check_classes(self) -> None:
+        guide, student = self.guide_view.num_classes(), self.student_view.num_classes()
+        if guide is not None and student is not None and guide != student:
+            raise ConfigError(
+                f'num_classes: the guide tells {guide} classes apart, the student {student}; they must agree'
+            )
+
+    def init_weights(self) -> None:
+        """Initialise student and terms, then load the guide from its file.
+
+        `Runner.train()` calls this; the guide is no child, so nothing re-randomises it.
+        """
+        super().init_weights()
+        self.frozen.load()
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Distiller:
+        """`.to()`, `.cuda()`, `.half()`: the guide goes where the student goes."""
+        super()._apply(fn, recurse)
+        self.frozen.apply_to_tensors(fn)
+        return self
+
+    def forward(self, inputs: Any, data_samples: list | None = None, mode: str = 'tensor') -> Any:
+        """mode 'loss': `loss()`. Else the student alone, on LR images, as mmdet defines the mode."""
+        if mode == 'loss':
+            return self.loss(inputs, data_samples or [])
+        return self.student(inputs, data_samples, mode=mode)
+
+    def loss(self, inputs: dict[str, Tensor], data_samples: list) -> dict[str, Any]:
+        """One step: guide features, student features and its own loss, terms.
+
+        Args:
+            inputs: hr (B, 3, ratio·h, ratio·w) and lr (B, 3, h, w), normalised.
+            data_samples: LR samples.
+
+        Returns:
+            The student's own named losses, and each term's.
+        """
+        if not self.frozen.loaded:
+            raise ConfigError('the guide has no weights yet: call init_weights() before training')
+        with torch.no_grad():
+            taps_hr = self.guide_view.run(inputs['hr'], with_head=self._needs_guide_head())
+        with self.student_view.taps() as taps_lr:
+            losses = dict(self.student.loss(inputs['lr'], data_samples))
+        step = Step(inputs['hr'], inputs['lr'], data_samples, taps_hr, taps_lr, self.alignment)
+        for name, term in self.terms.items():
+            for key, value in term(step).items():
+                if key in losses:
+                    raise ConfigError(
+                        f'terms.{name} returns {key!r}, which the student or another term returns already'
+                    )
+                losses[key] = value
+        return losses
+
+    def _needs_guide_head(self) -> bool:
+        return any(term.needs_guide_head for term in self.terms.values() if isinstance(term, Term))

@@ -1,0 +1,1 @@
+"""Necks registered in mmdet's MODELS."""

@@ -1,0 +1,62 @@
+"""Feature Super-Resolution: LR feature maps to a finer grid (DESIGN §3.4).
+
+Legend: map (B, C, h, w) → (B, C_out, r·h, r·w), r = p/q.
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from mmdet.registry import MODELS
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from ..data.reduction import parse_ratio
+
+
+class FSRBlock(nn.Module):
+    """3×3 convolution → PixelShuffle(⌈r⌉), for a rational r followed by an exact box resampling to r times the grid.
+
+    Args:
+        in_channels: C. out_channels: C_out. ratio: r ≥ 1.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, ratio: int | float | str) -> None:
+        super().__init__()
+        self.ratio = parse_ratio(ratio)
+        self.upscale = -(-self.ratio.numerator // self.ratio.denominator)
+        self.conv = nn.Conv2d(in_channels, out_channels * self.upscale**2, 3, padding=1)
+        self.shuffle = nn.PixelShuffle(self.upscale)
+        nn.init.kaiming_normal_(self.conv.weight, mode='fan_out')
+        nn.init.zeros_(self.conv.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        fine = self.shuffle(self.conv(x))
+        if self.ratio.denominator == 1:
+            return fine
+        # ceil: the grid of an HR map of stride s is ceil(HR / s)
+        size = [-(-side * self.ratio.numerator // self.ratio.denominator) for side in x.shape[-2:]]
+        return F.interpolate(fine, size, mode='bilinear', align_corners=False, antialias=True)
+
+
+@MODELS.register_module()
+class FSR(BaseModule):
+    """FSR as a neck plugin: `neck=[dict(type='FPN', …), dict(type='FSR', in_channels=256, ratio=2)]`.
+
+    Every level is brought to the ratio times finer grid by its own block, so the head runs on the HR grid from an LR
+    image; the head's strides must be divided by ratio. Such a student needs mmpd at test time.
+
+    Args:
+        in_channels: channels of every input level (the FPN's out_channels).
+        ratio: how much finer, e.g. 2 or '3/2'.
+        num_levels: number of levels.
+    """
+
+    def __init__(
+        self, in_channels: int, ratio: int | float | str, num_levels: int = 5, init_cfg: dict | None = None
+    ) -> None:
+        super().__init__(init_cfg=init_cfg)
+        self.blocks = nn.ModuleList(FSRBlock(in_channels, in_channels, ratio) for _ in range(num_levels))
+
+    def forward(self, feats: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Per level (B, C, h, w) → (B, C, r·h, r·w)."""
+        return tuple(block(feat) for block, feat in zip(self.blocks, feats, strict=True))

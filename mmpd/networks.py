@@ -1,0 +1,130 @@
+"""What the Distiller needs to know of a network, whatever its task: where its stem, features and head are.
+
+One view per task. Detection is here; another task adds its view with `@register_view(ModelClass)` and nothing else in
+the core changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from mmdet.models.detectors import BaseDetector
+from torch import Tensor, nn
+
+from .align.afp import Level
+from .align.heads import family_of, head_levels
+from .errors import ConfigError
+from .taps import Taps
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Channels and stride (pixels of the network's input per cell) of a map."""
+
+    channels: int
+    stride: float
+
+
+class NetworkView:
+    """A detector seen by the Distiller.
+
+    Attributes:
+        net: the network.
+        stem: first convolution of the backbone, before norm and activation (ISRD reads it).
+        features: module whose output is the tuple of feature maps: the neck, or the backbone where there is none.
+        head: dense head (`bbox_head`, or `rpn_head` of a two-stage detector), None where its family is unknown.
+    """
+
+    def __init__(self, net: nn.Module) -> None:
+        self.net = net
+        self.stem = self.find_stem()
+        self.features: nn.Module = net.neck if getattr(net, 'with_neck', False) else net.backbone
+        head = getattr(net, 'rpn_head', None) or getattr(net, 'bbox_head', None)
+        self.head: nn.Module | None = head if family_of(head) else None
+
+    def find_stem(self) -> nn.Module:
+        for module in self.net.backbone.modules():
+            if isinstance(module, nn.Conv2d):
+                return module
+        raise ConfigError(
+            f'backbone {type(self.net.backbone).__name__} has no convolution, so there is no stem for ISRD'
+        )
+
+    def stem_map(self, output: Tensor) -> Tensor:
+        """The stem's output as a map (B, C, h, w)."""
+        return output
+
+    def feature_maps(self, output: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """The features module's output as a tuple of maps (B, C, h, w), finest first."""
+        return (output,) if isinstance(output, Tensor) else tuple(output)
+
+    def taps(self) -> Taps:
+        """Taps on stem, features and head (and RoI head), to be entered around the network's own `loss()`."""
+        modules = {'stem': self.stem, 'features': self.features}
+        if self.head is not None:
+            modules['head'] = self.head
+        roi_head = getattr(self.net, 'roi_head', None)
+        if hasattr(roi_head, 'bbox_roi_extractor'):
+            modules.update(roi=roi_head.bbox_roi_extractor, roi_head=roi_head.bbox_head)
+        return Taps(modules)
+
+    def run(self, images: Tensor, with_head: bool = True) -> Taps:
+        """One forward to features and, if wanted, the head's raw outputs; no loss, no post-processing."""
+        with self.taps() as taps:
+            feats = self.net.extract_feat(images)
+            if with_head and self.head is not None:
+                self.head(feats)
+        return taps
+
+    def levels(self, shapes: list[Shape]) -> tuple[Level, ...]:
+        """Pyramid levels: the head's, or, without a known head, the features' strides."""
+        if self.head is None:
+            return tuple(Level(shape.stride, offset=0.5) for shape in shapes)
+        return head_levels(self.head)
+
+    def num_classes(self) -> int | None:
+        """Number of classes that the network tells apart."""
+        roi_head = getattr(self.net, 'roi_head', None)
+        for head in (getattr(roi_head, 'bbox_head', None), getattr(self.net, 'bbox_head', None)):
+            head = head[0] if isinstance(head, nn.ModuleList) else head
+            if hasattr(head, 'num_classes'):
+                return int(head.num_classes)
+        return None
+
+    @torch.no_grad()
+    def probe(self, height: int, width: int) -> tuple[Shape, list[Shape]]:
+        """Shapes of the stem and of the feature maps, measured on a dummy image of (height, width) pixels."""
+        training = {module: module.training for module in self.net.modules()}
+        parameter = next(self.net.parameters())
+        self.net.eval()
+        try:
+            taps = self.run(parameter.new_zeros(1, 3, height, width), with_head=False)
+        finally:
+            for module, mode in training.items():
+                module.training = mode
+        maps = [self.stem_map(taps['stem']), *self.feature_maps(taps['features'])]
+        shapes = [Shape(m.shape[1], height / m.shape[2]) for m in maps]
+        return shapes[0], shapes[1:]
+
+
+VIEWS: dict[type, type[NetworkView]] = {BaseDetector: NetworkView}
+
+
+def register_view(*model_types: type) -> Callable[[type[NetworkView]], type[NetworkView]]:
+    """Register the view class of another task's models."""
+
+    def register(view: type[NetworkView]) -> type[NetworkView]:
+        VIEWS.update(dict.fromkeys(model_types, view))
+        return view
+
+    return register
+
+
+def view_of(net: nn.Module) -> NetworkView:
+    """The view of a network, by its nearest registered ancestor."""
+    for base in type(net).__mro__:
+        if base in VIEWS:
+            return VIEWS[base](net)
+    raise ConfigError(f'{type(net).__name__} is no mmdet detector and has no registered view: see mmpd.networks')

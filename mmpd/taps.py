@@ -1,0 +1,64 @@
+"""The one place where mmpd hooks into a network.
+
+A detector's own `loss()` runs untouched (it is never re-implemented), and the taps record what the stem, the neck and
+the head received and returned on the way. A tap that was not reached is an error, so a term can never be silently zero
+because a module was renamed, wrapped or skipped.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+
+class Taps:
+    """Context manager that records input and output of modules during one forward.
+
+    Args:
+        modules: name → module. Each must run at least once inside the context; the first call is kept.
+    """
+
+    def __init__(self, modules: dict[str, nn.Module]) -> None:
+        self.modules = modules
+        self._inputs: dict[str, tuple] = {}
+        self._outputs: dict[str, Any] = {}
+        self._handles: list = []
+
+    def __enter__(self) -> Taps:
+        for name, module in self.modules.items():
+            self._handles.append(module.register_forward_hook(self._record(name)))
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+
+    def _record(self, name: str):
+        def hook(module: nn.Module, inputs: tuple, output: Any) -> None:
+            self._inputs.setdefault(name, inputs)
+            self._outputs.setdefault(name, output)
+
+        return hook
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._outputs
+
+    def __getitem__(self, name: str) -> Any:
+        """Output of module `name`."""
+        self._check(name)
+        return self._outputs[name]
+
+    def inputs(self, name: str) -> tuple:
+        """Positional inputs of module `name`."""
+        self._check(name)
+        return self._inputs[name]
+
+    def _check(self, name: str) -> None:
+        if name not in self._outputs:
+            module = self.modules.get(name)
+            raise RuntimeError(
+                f'tap {name!r} on {type(module).__name__} was not reached in this forward: the network does not call '
+                f'this module; taps that were reached: {sorted(self._outputs)}'
+            )

@@ -1,0 +1,63 @@
+"""Train a chain (teacher → assistant → student), or one stage's dumped config.
+
+python tools/train.py configs/pd_voc.py
+python tools/train.py configs/pd_voc.py --stage student --cfg-options ratio=4
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import mmpd  # noqa: F401  (stands in for mmcv's operators before mmdet is imported)
+from mmengine.config import Config, DictAction
+
+from mmpd.chain import is_chain, read_chain
+from mmpd.checkpoint import latest_intact
+from mmpd.cli import main_with_errors
+from mmpd.lock import WorkDirLock
+from mmpd.stages import run_stages, train
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', help='a chain config (with stages), or the config of one training')
+    parser.add_argument('--work-dir', help='where results go; default work_dirs/<config name>')
+    parser.add_argument('--stage', help='train this stage of the chain alone')
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        help='of one training: resume from this checkpoint, or from the newest intact one. A chain always resumes',
+    )
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='key=value pairs merged in')
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parse_args(argv)
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    config = Config.fromfile(args.config)
+    config.merge_from_dict(args.cfg_options)
+    name = Path(args.config).stem
+    if is_chain(config):
+        work_dir = args.work_dir or config.get('work_dir') or f'work_dirs/{name}'
+        run_stages(read_chain(config), work_dir, args.stage, args.launcher)
+        return
+    config.work_dir = args.work_dir or config.get('work_dir') or f'work_dirs/{name}'
+    resume = args.resume
+    if resume == 'auto':
+        newest = latest_intact(config.work_dir)
+        resume = str(newest) if newest else None
+    with WorkDirLock(config.work_dir):
+        train(config, args.launcher, resume, experiment=name)
+
+
+if __name__ == '__main__':
+    main_with_errors(main)
