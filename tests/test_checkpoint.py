@@ -165,6 +165,17 @@ def test_latest_is_by_number_and_needs_what_a_resume_needs(tmp_path):
     assert latest_intact(tmp_path / 'absent') is None
 
 
+def test_resuming_never_ends_in_a_file_that_does_not_load(tmp_path):
+    last = tmp_path / 'last_checkpoint'
+    last.write_text(str(tmp_path / 'epoch_1.pth'))
+    assert find_resumable(str(tmp_path)) is None  # named but missing
+    (tmp_path / 'epoch_1.pth').write_bytes(b'')
+    assert find_resumable(str(tmp_path)) is None
+    save_atomic(runner_like({'w': torch.ones(1)}), tmp_path / 'odd_name.pth')
+    last.write_text(str(tmp_path / 'odd_name.pth'))
+    assert find_resumable(str(tmp_path)) == str(tmp_path / 'odd_name.pth')
+
+
 # --- kinds of file --------------------------------------------------------------------------------------------------
 
 PLAIN = {'backbone.w': torch.arange(3.0), 'head.b': torch.ones(1)}

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlparse
 
 from mmpd import safe_pickle
-from mmpd.checkpoint import latest_intact, load_checkpoint
+from mmpd.checkpoint import is_intact, latest_intact, load_checkpoint
 from mmpd.errors import CheckpointError
 
 import torch
@@ -70,9 +70,15 @@ def load_url_checkpoint(url: str, map_location: Any = 'cpu') -> dict:
 
 
 def find_resumable(work_dir: str) -> str | None:
-    """The newest intact checkpoint in `work_dir`; mmengine's own search where the files have other names."""
+    """The newest intact checkpoint in `work_dir`; where the files have other names, the one `last_checkpoint` names.
+
+    None (start anew) rather than a path that does not load: the same command would fail forever.
+    """
     found = latest_intact(work_dir)
-    return str(found) if found else find_latest_checkpoint(work_dir)
+    if found:
+        return str(found)
+    named = find_latest_checkpoint(work_dir)
+    return named if named and is_intact(named) else None
 
 
 def _safe_torch_load(file: Any, map_location: Any = None, weights_only: bool | None = None) -> Any:
