@@ -170,10 +170,10 @@ def stage_config(chain: Chain, name: str, work_dir: str | Path, checkpoints: dic
     init_file = checkpoints.get(stage.guide if init_from == 'guide' else init_from, init_from) if init_from else None
     hooks = dict(config.get('default_hooks', {}))
     hooks['checkpoint'] = {
-        **dict(type='AtomicCheckpointHook', interval=1, max_keep_ckpts=2, save_best=chain.config.get('save_best', task.best),
-               rule='greater', stage=name),
+        **dict(type='AtomicCheckpointHook', interval=1, max_keep_ckpts=2, rule='greater', stage=name),
+        **dict(save_best=chain.config.get('save_best', task.best)),
         **hooks.get('checkpoint', {}),
-    }  # fmt: skip
+    }
     config['default_hooks'] = hooks
     config['custom_hooks'] = [
         dict(type='SampleSeedHook'),

@@ -44,12 +44,12 @@ class Distiller(BaseModel):
         align: str = 'auto',
     ) -> None:
         frozen = Frozen(guide, guide_checkpoint)
-        student_net: nn.Module = MODELS.build(student)
+        student_net: Any = MODELS.build(student)
         exact_ratio = parse_ratio(ratio)
         super().__init__(
             PairDataPreprocessor(student_net.data_preprocessor, frozen.module.data_preprocessor, exact_ratio)
         )
-        self.student = student_net
+        self.student: Any = student_net
         self.frozen = frozen
         self.guide_view, self.student_view = view_of(frozen.module), view_of(student_net)
         self._check_classes()
@@ -61,7 +61,7 @@ class Distiller(BaseModel):
             raise ConfigError('terms is empty: a stage with a guide needs at least one distillation term')
 
     @property
-    def guide(self) -> nn.Module:
+    def guide(self) -> Any:
         """The frozen guide. It is no child module: see `mmpd.frozen`."""
         return self.frozen.module
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from mmdet.registry import MODELS
-from torch import nn
 
 from .checkpoint import load_into
 from .errors import CheckpointError
@@ -25,7 +24,7 @@ class Frozen:
     """
 
     def __init__(self, config: dict, checkpoint: str | None) -> None:
-        self.module: nn.Module = MODELS.build(config)
+        self.module: Any = MODELS.build(config)
         self.module.eval().requires_grad_(False)
         self.checkpoint = checkpoint
         self.loaded = False
@@ -51,6 +50,7 @@ class Frozen:
     def apply_to_tensors(self, fn: Any) -> None:
         """What `nn.Module._apply` does for a child: move or cast parameters and buffers."""
         self.module._apply(fn)
+        module: Any
         for module in self.module.modules():
             # mmengine's preprocessors remember their device beside their buffers
             if hasattr(module, '_device') and isinstance(getattr(module, 'mean', None), torch.Tensor):

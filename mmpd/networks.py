@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from mmdet.models.detectors import BaseDetector
@@ -38,10 +39,11 @@ class NetworkView:
     """
 
     def __init__(self, net: nn.Module) -> None:
-        self.net = net
-        self.stem = self.find_stem()
-        self.features: nn.Module = net.neck if getattr(net, 'with_neck', False) else net.backbone
-        head = getattr(net, 'rpn_head', None) or getattr(net, 'bbox_head', None)
+        self.net: Any = net
+        self.stem: nn.Module = self.find_stem()
+        with_neck = getattr(net, 'with_neck', False)
+        self.features: Any = self.net.neck if with_neck else self.net.backbone
+        head: Any = getattr(net, 'rpn_head', None) or getattr(net, 'bbox_head', None)
         self.head: nn.Module | None = head if family_of(head) else None
 
     def find_stem(self) -> nn.Module:
@@ -65,7 +67,7 @@ class NetworkView:
         modules = {'stem': self.stem, 'features': self.features}
         if self.head is not None:
             modules['head'] = self.head
-        roi_head = getattr(self.net, 'roi_head', None)
+        roi_head: Any = getattr(self.net, 'roi_head', None)
         if hasattr(roi_head, 'bbox_roi_extractor'):
             modules.update(roi=roi_head.bbox_roi_extractor, roi_head=roi_head.bbox_head)
         return Taps(modules)
@@ -86,7 +88,8 @@ class NetworkView:
 
     def num_classes(self) -> int | None:
         """Number of classes that the network tells apart."""
-        roi_head = getattr(self.net, 'roi_head', None)
+        roi_head: Any = getattr(self.net, 'roi_head', None)
+        head: Any
         for head in (getattr(roi_head, 'bbox_head', None), getattr(self.net, 'bbox_head', None)):
             head = head[0] if isinstance(head, nn.ModuleList) else head
             if hasattr(head, 'num_classes'):

@@ -74,14 +74,14 @@ def run_stages(
 
 def _run_stage(chain: Chain, name: str, config: Config, launcher: str, place: str, announce: bool) -> str:
     folder = Path(config.work_dir)
-    print_ = fingerprint(config)
+    hashed = fingerprint(config)
     finished = finished_checkpoint(folder)
     if finished:
         done = json.loads((folder / 'done.json').read_text())
-        if done['fingerprint'] != print_:
+        if done['fingerprint'] != hashed:
             raise ConfigError(
-                f'stage {name} in {folder} was finished with another config (compare {folder / (name + ".py")}): use another '
-                f'--work-dir, or remove {folder} to train it again'
+                f'stage {name} in {folder} was finished with another config (compare {folder / (name + ".py")}): use '
+                f'another --work-dir, or remove {folder} to train it again'
             )
         _say(announce, f'stage {place} {name}: finished before, {finished}')
         return finished
@@ -103,7 +103,7 @@ def _run_stage(chain: Chain, name: str, config: Config, launcher: str, place: st
         done = dict(
             stage=name,
             checkpoint=weights.name,
-            fingerprint=print_,
+            fingerprint=hashed,
             best_score=score,
             epochs=runner.epoch,
             seconds=round(time.time() - begin, 1),

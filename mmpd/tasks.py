@@ -66,7 +66,7 @@ class DetectionTask:
         """Everything random at HR, then the reduction: one augmented sample, two sizes."""
         data = chain.config.data
         paired = bool(chain.stages[name].get('guide'))
-        pack = dict(type='PackPairedInputs') if paired else dict(type='PackDetInputs', meta_keys=META_KEYS)
+        pack: dict = dict(type='PackPairedInputs') if paired else dict(type='PackDetInputs', meta_keys=META_KEYS)
         return [
             *self._load(),
             dict(type='LoadAnnotations', with_bbox=True),

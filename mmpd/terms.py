@@ -269,8 +269,8 @@ class FSRTerm(Term):
         ]
         if not self.pairs:
             raise ConfigError(
-                f'terms.fsr: no student stride {[s.stride for s in alignment.student_feats]} is among the guide strides '
-                f'{strides_hr}; remove terms.fsr or change the pyramid in overrides'
+                f'terms.fsr: no student stride {[s.stride for s in alignment.student_feats]} is among the guide '
+                f'strides {strides_hr}; remove terms.fsr or change the pyramid in overrides'
             )
         self.blocks = nn.ModuleList(
             FSRBlock(alignment.student_feats[s].channels, alignment.guide_feats[g].channels, str(alignment.ratio))

@@ -1,4 +1,4 @@
-# PASCAL VOC: train on VOC2007 train (and VOC2012 trainval where it is there), choose on VOC2007 val, test on VOC2007 test.
+# PASCAL VOC: train on VOC2007 train (and VOC2012 trainval where it is there), choose on VOC2007 val, test on its test.
 # mmdet's own voc0712.py validates on the test split and drops boxes under 32 pixels; neither is done here.
 import os
 

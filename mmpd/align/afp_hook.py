@@ -51,22 +51,21 @@ def verify_alignment(alignment: Alignment, size: tuple[int, int]) -> None:
             # the last levels of a small dummy are a single cell, whose stride cannot be measured
             if shape.stride * 2 <= height and abs(shape.stride / level.stride - 1) > 0.34:
                 raise ConfigError(
-                    f'{owner} level {index}: the head assumes stride {level.stride:g}, the feature map of {shape.channels} '
-                    f'channels has stride {shape.stride:g}; change anchor_generator.strides (or strides) of the head, or '
-                    f'start_level and num_outs of the neck, in stages.*.overrides'
+                    f'{owner} level {index}: the head assumes stride {level.stride:g}, the feature map of '
+                    f'{shape.channels} channels has stride {shape.stride:g}; change anchor_generator.strides (or strides) '
+                    'of the head, or start_level and num_outs of the neck, in stages.*.overrides'
                 )
     for match in plan.served():
         if not match.exact:
             continue
-        grids = [
-            (-(-int(height * r) // int(level.stride)))
-            for r, level in ((1, plan.student[match.student]), (ratio, plan.guide[match.guides[0]]))
-        ]
-        if grids[0] != grids[1]:
+        student_level, guide_level = match.student, match.guides[0]
+        rows_student = round(height / student[student_level].stride)
+        rows_guide = round(int(height * ratio) / guide[guide_level].stride)
+        if rows_student != rows_guide:
             raise ConfigError(
-                f'window of student level {match.student} (stride {plan.student[match.student].stride:g}, {grids[0]} rows) '
-                f'and guide level {match.guides[0]} (stride {plan.guide[match.guides[0]].stride:g}, {grids[1]} rows): the '
-                f"grids differ at ratio {ratio}; set align = 'resample' or change student_pyramid"
+                f'window at ratio {ratio}: student level {student_level} (stride '
+                f'{plan.student[student_level].stride:g}) has {rows_student} rows, guide level {guide_level} (stride '
+                f"{plan.guide[guide_level].stride:g}) {rows_guide}; set align = 'resample' or change student_pyramid"
             )
 
 

@@ -74,8 +74,8 @@ class Alignment:
     def _check_levels(owner: str, levels: Sequence[Level], n_feats: int) -> None:
         if len(levels) != n_feats:
             raise ConfigError(
-                f'{owner}: the head has {len(levels)} levels with strides {[level.stride for level in levels]}, but the '
-                f"neck gives {n_feats} feature maps; make neck.num_outs and the head's strides agree in overrides"
+                f'{owner}: the head has {len(levels)} levels with strides {[level.stride for level in levels]}, but '
+                f"the neck gives {n_feats} feature maps; make neck.num_outs and the head's strides agree in overrides"
             )
 
     def response_problem(self) -> str | None:
@@ -147,7 +147,8 @@ class Alignment:
         candidates = [guide[level] for level in match.guides]
         logits = torch.cat([c.logits for c in candidates], dim=1)
         boxes = torch.cat([c.boxes for c in candidates], dim=1)
-        quality = None if candidates[0].quality is None else torch.cat([c.quality for c in candidates], dim=1)
+        qualities = [c.quality for c in candidates if c.quality is not None]
+        quality = torch.cat(qualities, dim=1) if qualities else None
         best_score = torch.cat([c.scores().amax(dim=2) for c in candidates], dim=1)  # (B, all guide locations)
         # (h·w·A, K): flat locations of the covered cells, same anchor index
         anchor = torch.arange(n_anchors)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from mmdet.models.dense_heads import AnchorHead, ATSSHead, FCOSHead, GFLHead, RetinaHead, RPNHead, RTMDetHead
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 
 from .afp import Level
 
-Decode = Callable[[nn.Module, Tensor, Tensor, int], Tensor]
+Decode = Callable[[Any, Tensor, Tensor, int], Tensor]
 FAMILIES: dict[type, Decode] = {}
 
 
@@ -66,13 +67,13 @@ def family_of(head: nn.Module | None) -> Decode | None:
 
 
 @register_family(AnchorHead, RetinaHead, RPNHead, ATSSHead)
-def decode_anchors(head: nn.Module, bbox_pred: Tensor, priors: Tensor, level: int) -> Tensor:
+def decode_anchors(head: Any, bbox_pred: Tensor, priors: Tensor, level: int) -> Tensor:
     """Deltas to anchors, by the head's own bbox_coder."""
     return head.bbox_coder.decode(priors.expand(len(bbox_pred), -1, -1), bbox_pred)
 
 
 @register_family(FCOSHead)
-def decode_fcos(head: nn.Module, bbox_pred: Tensor, priors: Tensor, level: int) -> Tensor:
+def decode_fcos(head: Any, bbox_pred: Tensor, priors: Tensor, level: int) -> Tensor:
     """Distances from points. In training, FCOS with `norm_on_bbox` predicts in strides; in eval, in pixels."""
     if head.norm_on_bbox and head.training:
         bbox_pred = bbox_pred * head.strides[level]
@@ -80,20 +81,20 @@ def decode_fcos(head: nn.Module, bbox_pred: Tensor, priors: Tensor, level: int) 
 
 
 @register_family(RTMDetHead)
-def decode_distances(head: nn.Module, bbox_pred: Tensor, priors: Tensor, level: int) -> Tensor:
+def decode_distances(head: Any, bbox_pred: Tensor, priors: Tensor, level: int) -> Tensor:
     """Distances in pixels from points."""
     return distance2bbox(priors.expand(len(bbox_pred), -1, -1), bbox_pred)
 
 
 @register_family(GFLHead)
-def decode_gfl(head: nn.Module, bbox_pred: Tensor, priors: Tensor, level: int) -> Tensor:
+def decode_gfl(head: Any, bbox_pred: Tensor, priors: Tensor, level: int) -> Tensor:
     """Expected distances in strides from anchor centres."""
     centres = (priors[:, :2] + priors[:, 2:]) / 2
     distances = head.integral(bbox_pred).reshape(*bbox_pred.shape[:2], 4) * head.prior_generator.strides[level][0]
     return distance2bbox(centres.expand(len(bbox_pred), -1, -1), distances)
 
 
-def head_levels(head: nn.Module) -> tuple[Level, ...]:
+def head_levels(head: Any) -> tuple[Level, ...]:
     """Levels of a dense head, read from its prior generator and, for FCOS, its regression ranges."""
     generator = head.prior_generator
     base_anchors = getattr(generator, 'base_anchors', [None] * len(generator.strides))
@@ -114,7 +115,7 @@ def _open_range(size_range: Sequence[float] | None) -> tuple[float, float] | Non
     return max(float(low), 0.0), float('inf') if high >= 1e7 else float(high)
 
 
-def responses(head: nn.Module, outputs: Sequence) -> list[LevelResponse]:
+def responses(head: Any, outputs: Sequence) -> list[LevelResponse]:
     """A head's raw outputs `(cls_scores, bbox_preds[, centernesses])` as responses, one per level.
 
     Args:

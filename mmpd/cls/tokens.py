@@ -24,7 +24,7 @@ def tokens_to_map(tokens: Tensor, grid: tuple[int, int], num_extra_tokens: int =
     height, width = grid
     if tokens.shape[1] != num_extra_tokens + height * width:
         raise ConfigError(
-            f'{tokens.shape[1]} tokens are not {num_extra_tokens} extra tokens plus a {height}x{width} grid of patches; '
-            'check img_size, patch_size and num_extra_tokens of the backbone'
+            f'{tokens.shape[1]} tokens are not {num_extra_tokens} extra tokens plus a {height}x{width} grid of '
+            'patches; check img_size, patch_size and num_extra_tokens of the backbone'
         )
     return tokens[:, num_extra_tokens:].transpose(1, 2).reshape(tokens.shape[0], -1, height, width)

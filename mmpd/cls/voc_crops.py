@@ -51,7 +51,7 @@ class CropOptions:
             raise ConfigError(f'context={self.context} must be at least 1: a smaller crop cuts the object off')
 
 
-def convert(source: str | Path, target: str | Path, options: CropOptions = CropOptions()) -> dict:
+def convert(source: str | Path, target: str | Path, options: CropOptions) -> dict:
     """Write the classification set of `source` into `target`; a set that is already there is left as it is.
 
     Difficult objects, boxes without area and objects under `options.min_side` are left out and counted.

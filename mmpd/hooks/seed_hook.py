@@ -54,9 +54,9 @@ class SampleSeedHook(Hook):
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Seed `random`, NumPy, torch (CPU and CUDA; data-loader workers seed from it)."""
-        for dataset in unwrap(runner.train_dataloader.dataset):
-            dataset.epoch = runner.epoch
         seed = self.seed if self.seed is not None else runner.seed
+        for dataset in unwrap(runner.train_dataloader.dataset):
+            dataset.seed, dataset.epoch = seed or 0, runner.epoch
         mixed = int(np.random.SeedSequence([seed or 0, runner.epoch, get_rank()]).generate_state(1)[0])
         random.seed(mixed)
         np.random.seed(mixed)

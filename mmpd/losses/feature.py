@@ -5,6 +5,8 @@ Legend: student, guide (B, C, h, w) on one grid; valid (B, 1, h, w) bool, False 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -54,4 +56,4 @@ def _standardise(feature: Tensor, mask: Tensor) -> Tensor:
     return centred / torch.sqrt(variance + 1e-6)
 
 
-FEATURE_LOSSES = {'pkd': pkd_loss, 'mse': mse_loss, 'cwd': cwd_loss}
+FEATURE_LOSSES: dict[str, Callable[..., Tensor]] = {'pkd': pkd_loss, 'mse': mse_loss, 'cwd': cwd_loss}

@@ -27,7 +27,7 @@ class FSRBlock(nn.Module):
         self.conv = nn.Conv2d(in_channels, out_channels * self.upscale**2, 3, padding=1)
         self.shuffle = nn.PixelShuffle(self.upscale)
         nn.init.kaiming_normal_(self.conv.weight, mode='fan_out')
-        nn.init.zeros_(self.conv.bias)
+        nn.init.constant_(self.conv.bias, 0)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
         fine = self.shuffle(self.conv(x))
