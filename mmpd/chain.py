@@ -170,16 +170,16 @@ def stage_config(chain: Chain, name: str, work_dir: str | Path, checkpoints: dic
     init_file = checkpoints.get(stage.guide if init_from == 'guide' else init_from, init_from) if init_from else None
     hooks = dict(config.get('default_hooks', {}))
     hooks['checkpoint'] = {
-        **dict(type='AtomicCheckpointHook', interval=1, max_keep_ckpts=2, rule='greater', stage=name),
+        **dict(type='mmdet.AtomicCheckpointHook', interval=1, max_keep_ckpts=2, rule='greater', stage=name),
         **dict(save_best=chain.config.get('save_best', task.best)),
         **hooks.get('checkpoint', {}),
     }
     config['default_hooks'] = hooks
     config['custom_hooks'] = [
-        dict(type='SampleSeedHook'),
-        dict(type='FiniteLossHook'),
-        *([dict(type='AFPHook')] if stage.get('guide') else []),
-        *([dict(type='InitFromHook', checkpoint=init_file)] if init_file else []),
+        dict(type='mmdet.SampleSeedHook'),
+        dict(type='mmdet.FiniteLossHook'),
+        *([dict(type='mmdet.AFPHook')] if stage.get('guide') else []),
+        *([dict(type='mmdet.InitFromHook', checkpoint=init_file)] if init_file else []),
         *config.get('custom_hooks', []),
     ]
     result = Config(config)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -55,7 +56,8 @@ def main(argv: list[str] | None = None) -> None:
     if resume == 'auto':
         newest = latest_intact(config.work_dir)
         resume = str(newest) if newest else None
-    with WorkDirLock(config.work_dir):
+    rank = int(os.environ.get('RANK', os.environ.get('SLURM_PROCID', 0)))
+    with WorkDirLock(config.work_dir) if rank == 0 else nullcontext():
         train(config, args.launcher, resume, experiment=name)
 
 
