@@ -59,9 +59,12 @@ def test_roi_align_in_bfloat16_keeps_its_format():
 
 
 @pytest.mark.parametrize('device', DEVICES)
-def test_roi_pool(device):
-    pooled = roi_pool(features(device), ROIS.to(device), (2, 3), 0.25)
-    assert torch.allclose(pooled.cpu(), naive.roi_pool(features(), ROIS, (2, 3), 0.25))
+@pytest.mark.parametrize('slope', [0, 1, -1])
+def test_roi_pool(device, slope):
+    """On a ramp the maximum is in a bin's last (or first) cell: the bins' edges decide the result."""
+    x = features() + slope * 100 * torch.arange(2 * 2 * 6 * 7).reshape(2, 2, 6, 7)
+    pooled = roi_pool(x.to(device), ROIS.to(device), (2, 3), 0.25)
+    assert torch.allclose(pooled.cpu(), naive.roi_pool(x, ROIS, (2, 3), 0.25))
 
 
 @pytest.mark.parametrize('device', DEVICES)
