@@ -12,7 +12,7 @@ cv2.setNumThreads(1)
 
 @pytest.fixture(autouse=True)
 def _quiet_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """mmengine's Runner asks every compiler of the machine for its version at each start: 0.3 s that no test is about."""
+    """mmengine's Runner asks every compiler for its version at each start: 0.3 s that no test is about."""
     from mmengine.runner import Runner
 
     monkeypatch.setattr(Runner, '_log_env', lambda *_: None)

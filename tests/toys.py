@@ -1,7 +1,7 @@
 """Real mmdet detectors, a VOC set and a chain, all so small that training takes seconds.
 
-Sizes: images are 64 × 48 pixels (HR), objects 12–28 pixels. The HR network's levels have strides 8, 16, 32, 64 and square
-anchors of twice the stride; a 'fine' student at ratio 2 has strides 4, 8, 16, 32.
+Sizes: images are 64 × 48 pixels (HR), objects 12–28 pixels. The HR network's levels have strides 8, 16, 32, 64 and
+square anchors of twice the stride; a 'fine' student at ratio 2 has strides 4, 8, 16, 32.
 """
 
 from __future__ import annotations
@@ -179,7 +179,7 @@ def toy_chain(root: str | Path, epochs: int = 1, ratio: int | str = 2, **changes
             student_pyramid='fine',
             pretrained=False,
             stages=dict(
-                teacher=dict(detector=toy_retinanet(base_channels=8), size='hr''),
+                teacher=dict(detector=toy_retinanet(base_channels=8), size='hr'),
                 assistant=dict(detector=toy_retinanet(), size='hr', guide='teacher', terms=TERMS),
                 student=dict(detector=toy_retinanet(), size='lr', guide='assistant', init_from='guide', terms=TERMS),
             ),
