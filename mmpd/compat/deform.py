@@ -118,6 +118,23 @@ def _modulated_geometry(kw: dict[str, int]) -> dict[str, Any]:
     }
 
 
+def _read_as_grid(maps: Tensor, size: tuple[int, ...]) -> Tensor:
+    """(N, C, *size) from maps (N, C, H, W) the way the compiled operator reads them: as numbers in a row.
+
+    mmdet's DyHead passes the offsets of one pyramid level, a larger grid, to the convolution of the next. The compiled
+    operator never looks at their H and W, it reads the first numbers of each image as if they were a smaller grid.
+    Published weights were trained that way, so the same numbers are read here. ValueError where they are too few.
+    """
+    if maps.shape[2:] == size:
+        return maps
+    needed = maps.shape[1] * size[0] * size[1]
+    if maps[0].numel() < needed:
+        raise ValueError(
+            f'modulated deformable convolution: offset or mask {tuple(maps.shape)} is smaller than output {tuple(size)}'
+        )
+    return maps.flatten(1)[:, :needed].reshape(*maps.shape[:2], *size)
+
+
 def modulated_deform_conv_forward(
     input: Tensor,
     weight: Tensor,
@@ -132,6 +149,7 @@ def modulated_deform_conv_forward(
 ) -> None:
     """Modulated deformable convolution (Zhu et al., 2019) to output; bias is read where with_bias."""
     input, offset, weight, mask, bias = full_precision(input, offset, weight, mask, bias)
+    offset, mask = (_read_as_grid(maps, output.shape[2:]) for maps in (offset, mask))
     result = _deform_conv(input, offset, weight, mask, bias if with_bias else None, **_modulated_geometry(kw))
     output.copy_(result)
 
@@ -156,6 +174,7 @@ def modulated_deform_conv_backward(
     """Write the gradients of input, offset and mask, add those of weight and, where with_bias, bias."""
 
     def forward(x: Tensor, shift: Tensor, kernel: Tensor, modulation: Tensor) -> Tensor:
+        shift, modulation = (_read_as_grid(maps, grad_output.shape[2:]) for maps in (shift, modulation))
         return _deform_conv(x, shift, kernel, modulation, None, **_modulated_geometry(kw))
 
     gradients = _gradients(forward, [input, offset, weight, mask], grad_output)

@@ -61,6 +61,19 @@ def test_offset_of_the_wrong_width_is_named():
         deform_conv2d(x, offset[:, :12], weight, *GEOMETRY)
 
 
+def test_modulated_offsets_of_a_larger_grid_are_read_as_numbers_in_a_row():
+    """As the compiled operator does, and as DyHead's published weights were trained."""
+    x, offset, mask, weight, bias = inputs()
+    larger = [torch.cat([t.flatten(1), torch.full((2, t.shape[1] * 12), 9.0)], dim=1) for t in (offset, mask)]
+    larger = [t.reshape(2, -1, 3, 10).requires_grad_() for t in larger]
+    result = modulated_deform_conv2d(x, *larger, weight, bias, *GEOMETRY)
+    assert torch.equal(result, modulated_deform_conv2d(x, offset, mask, weight, bias, *GEOMETRY))
+    result.sum().backward()
+    assert larger[0].grad.flatten(1)[:, offset[0].numel() :].abs().sum() == 0
+    with pytest.raises(ValueError, match='smaller than output'):
+        modulated_deform_conv2d(x, offset[..., 1:], mask, weight, bias, *GEOMETRY)
+
+
 @pytest.mark.parametrize('layer', [DeformConv2dPack, ModulatedDeformConv2dPack])
 def test_layers_train_under_autocast(layer):
     """The offset convolution gives bfloat16 there while the weights stay float32."""
