@@ -32,7 +32,7 @@ def detector_config(
     Args:
         detector: `'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'` (or mmpretrain's), a config file, or a model dict.
         num_classes: set in every head.
-        pretrained: keep the backbone's `init_cfg=dict(type='Pretrained', …)`.
+        pretrained: keep the backbone's `init_cfg=dict(type='Pretrained', …)`, the file's or that of overrides.
         finer_levels: make the pyramid start that many levels finer, see `shift_pyramid`.
 
     Raises:
@@ -42,8 +42,6 @@ def detector_config(
     for part in _dicts(model):
         if num_classes is not None and 'num_classes' in part:
             part['num_classes'] = num_classes
-        if not pretrained and isinstance(part.get('init_cfg'), dict) and part['init_cfg'].get('type') == 'Pretrained':
-            part['init_cfg'] = None
     backbone = model.get('backbone', {})
     if 'frozen_stages' in backbone:
         backbone['frozen_stages'] = -1
@@ -52,7 +50,12 @@ def detector_config(
     if finer_levels:
         shift_pyramid(model, finer_levels)
     if overrides:
-        model = Config._merge_a_into_b(ConfigDict(overrides), ConfigDict(model))
+        # a copy: the merge takes `_delete_` out of what it merges, and the next stage may share these overrides
+        model = Config._merge_a_into_b(ConfigDict(copy.deepcopy(overrides)), ConfigDict(model))
+    if not pretrained:  # after the overrides: they may name other weights, and cannot be merged into a None
+        for part in _dicts(model):
+            if isinstance(part.get('init_cfg'), dict) and part['init_cfg'].get('type') == 'Pretrained':
+                part['init_cfg'] = None
     return ConfigDict(model)
 
 
