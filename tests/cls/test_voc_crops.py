@@ -92,8 +92,8 @@ def test_crops_show_the_object_and_nothing_is_lost_in_silence(source, tmp_path):
         'train/dog/b_0.jpg',
     ]
     crop = cv2.imread(str(tmp_path / 'crops/train/cat/a_0.jpg'))
+    assert crop is not None and crop.shape == (24, 24, 3)
     red = crop[..., 2] > 128
-    assert crop.shape == (24, 24, 3)
     # The crop starts at (18, 8), so the red square of 20 pixels starts 2 pixels in and ends 2 before the border.
     assert red[4:-4, 4:-4].all() and not red[0].any() and not red[:, -1].any()
     assert red.sum() == pytest.approx(400, abs=20)
