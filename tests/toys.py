@@ -170,7 +170,11 @@ def toy_chain(root: str | Path, epochs: int = 1, ratio: int | str = 2, **changes
     if not voc.is_dir():
         write_toy_voc(voc)
     split = dict(
-        type='PDVOCDataset', data_root=f'{voc}/', data_prefix=dict(sub_data_root=''), metainfo=dict(classes=CLASSES)
+        type='PDVOCDataset',
+        data_root=f'{voc}/',
+        data_prefix=dict(sub_data_root=''),
+        metainfo=dict(classes=CLASSES),
+        serialize_data=False,
     )
     files = {name: f'ImageSets/Main/{name}.txt' for name in ('train', 'val', 'test')}
     config = Config(
