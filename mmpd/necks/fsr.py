@@ -58,5 +58,17 @@ class FSR(BaseModule):
         self.blocks = nn.ModuleList(FSRBlock(in_channels, in_channels, ratio) for _ in range(num_levels))
 
     def forward(self, feats: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """Per level (B, C, h, w) → (B, C, r·h, r·w)."""
-        return tuple(block(feat) for block, feat in zip(self.blocks, feats, strict=True))
+        """Per level (B, C, h, w) → (B, C, r·h, r·w), cropped to the grid that the HR pyramid has at this stride.
+
+        A pyramid halves with ceil, and r·ceil(n/2) is up to r - 1 more than ceil(r·n/2): on a 96-pixel image the level
+        of stride 64 has 2 cells, the HR pyramid at twice the size 3, and 2·2 would be one too many.
+        """
+        fine: list[Tensor] = []
+        for block, feat in zip(self.blocks, feats, strict=True):
+            level = block(feat)
+            if fine:
+                halved = [-(-side // 2) for side in fine[-1].shape[-2:]]
+                if all(0 <= side - half < block.upscale for side, half in zip(level.shape[-2:], halved, strict=True)):
+                    level = level[..., : halved[0], : halved[1]]
+            fine.append(level)
+        return tuple(fine)
