@@ -21,14 +21,17 @@ REDUCTIONS = Registry('reduction operator')
 def parse_ratio(value: int | float | str | Fraction) -> Fraction:
     """`ratio` of a config as an exact fraction ≥ 1.
 
-    A string `'4/3'` is the way to write a ratio that no float holds; floats become the nearest p/q with q ≤ 16.
+    A string `'4/3'` is the way to write a ratio that no float holds, and is taken as written; floats become the nearest
+    p/q with q ≤ 16.
 
     Raises:
         ConfigError: not a number, or below 1.
     """
     try:
-        ratio = Fraction(value).limit_denominator(16)
-    except (TypeError, ValueError, ZeroDivisionError) as error:
+        ratio = Fraction(value)
+        if isinstance(value, float):
+            ratio = ratio.limit_denominator(16)
+    except (TypeError, ValueError, ArithmeticError) as error:  # 1/0 and inf are arithmetic errors
         raise ConfigError(
             f"ratio = {value!r} is no number: write an integer such as 2, or a string such as '3/2'"
         ) from error
