@@ -17,7 +17,18 @@ from .tasks import dataloaders, task_of
 STAGE_KEYS = {
     'detector', 'overrides', 'size', 'guide', 'init_from', 'terms', 'align', 'schedule', 'runner', 'checkpoint',
 }  # fmt: skip
-CHAIN_KEYS = {'ratio', 'student_pyramid', 'stages', 'data', 'schedule', 'reduction', 'pretrained', 'save_best', 'task'}
+CHAIN_KEYS = {
+    'ratio',
+    'student_pyramid',
+    'stages',
+    'data',
+    'schedule',
+    'reduction',
+    'pretrained',
+    'save_best',
+    'task',
+    'guide_cache',
+}
 
 
 @dataclass
@@ -147,6 +158,7 @@ def stage_model(chain: Chain, name: str, checkpoints: dict[str, str]) -> ConfigD
         ratio=str(chain.stage_ratio(name) / chain.stage_ratio(guide)),
         align=stage.get('align', 'auto'),
         terms=stage.terms,
+        guide_cache=chain.config.get('guide_cache', 0),
     )
 
 
@@ -178,6 +190,8 @@ def stage_config(chain: Chain, name: str, work_dir: str | Path, checkpoints: dic
     config['custom_hooks'] = [
         dict(type='mmdet.SampleSeedHook'),
         dict(type='mmdet.FiniteLossHook'),
+        dict(type='mmdet.EpochLengthHook'),
+        dict(type='SyncBuffersHook'),  # BN statistics of rank 0 alone would be saved, and resumed on every rank
         *([dict(type='mmdet.AFPHook')] if stage.get('guide') else []),
         *([dict(type='mmdet.InitFromHook', checkpoint=init_file)] if init_file else []),
         *config.get('custom_hooks', []),

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from contextlib import nullcontext
 from pathlib import Path
 
 from mmengine.config import Config
-from mmengine.dist import barrier
+from mmengine.dist import barrier, is_main_process
 from mmengine.runner import Runner
 from rich.console import Console
 
 from .chain import Chain, bench_config, deploy_config, needed_stages, stage_config
 from .checkpoint import latest_intact, write_atomic
 from .errors import CheckpointError, ConfigError
+from .launch import from_rank_0, join, launched_rank, model_wrapper
 from .lock import WorkDirLock
 
 console = Console(highlight=False)
@@ -31,31 +31,32 @@ def run_stages(
         work_dir: each stage writes to `<work_dir>/<stage>/`.
         only: train this stage alone; the stages that it needs must be finished.
         launcher: 'none', 'pytorch', 'slurm' or 'mpi', as mmengine has them.
+        announce: print what happens (rank 0).
 
     Returns:
         stage → file with its plain weights.
 
     Raises:
-        ConfigError: `only` is no stage, a stage it needs is not finished, or a finished stage was trained with another
-            config.
+        ConfigError: `only` is no stage, a stage it needs is not finished, or a stage was finished or begun with
+            another config.
     """
     if only is not None and only not in chain.stages:
         raise ConfigError(f'--stage {only}: the stages of this chain are {list(chain.stages)}')
     work_dir = Path(work_dir)
-    names = list(chain.stages)
     checkpoints: dict[str, str] = {}
-    rank = int(os.environ.get('RANK', os.environ.get('SLURM_PROCID', 0)))
-    with WorkDirLock(work_dir) if rank == 0 else nullcontext():
-        for index, name in enumerate(names):
+    # The lock first: a second run is refused before its processes wait for each other.
+    with WorkDirLock(work_dir) if launched_rank(launcher) == 0 else nullcontext():
+        join(launcher, **chain.config.get('env_cfg', {}).get('dist_cfg', {}))
+        for index, name in enumerate(chain.stages):
             given = chain.stages[name].get('checkpoint')
             if given:
                 if not Path(given).is_file():
                     raise CheckpointError(f'stages.{name}.checkpoint = {given!r}: no such file')
                 checkpoints[name] = str(given)
-                _say(announce and rank == 0, f'stage {index + 1}/{len(names)} {name}: given, {given}')
+                _say(announce, f'stage {index + 1}/{len(chain.stages)} {name}: given, {given}')
                 continue
             if only is not None and name != only:
-                finished = finished_checkpoint(work_dir / name)
+                finished = from_rank_0(lambda name=name: finished_checkpoint(work_dir / name))  # type: ignore[misc]
                 if finished:
                     checkpoints[name] = finished
                 continue
@@ -66,43 +67,33 @@ def run_stages(
                     f'stages.{missing[0]}.checkpoint'
                 )
             config = stage_config(chain, name, work_dir, checkpoints)
-            checkpoints[name] = _run_stage(
-                chain, name, config, launcher, f'{index + 1}/{len(names)}', announce and rank == 0
-            )
+            place = f'stage {index + 1}/{len(chain.stages)} {name}'
+            checkpoints[name] = _run_stage(chain, name, config, launcher, place, announce)
     return checkpoints
 
 
 def _run_stage(chain: Chain, name: str, config: Config, launcher: str, place: str, announce: bool) -> str:
     folder = Path(config.work_dir)
     hashed = fingerprint(config)
-    finished = finished_checkpoint(folder)
+    finished, resume_from = from_rank_0(lambda: _progress(folder, name, hashed))
     if finished:
-        done = json.loads((folder / 'done.json').read_text())
-        if done['fingerprint'] != hashed:
-            raise ConfigError(
-                f'stage {name} in {folder} was finished with another config (compare {folder / (name + ".py")}): use '
-                f'another --work-dir, or remove {folder} to train it again'
-            )
-        _say(announce, f'stage {place} {name}: finished before, {finished}')
+        _say(announce, f'{place}: finished before, {finished}')
         return finished
-    resume_from = latest_intact(folder)
-    if announce:
-        folder.mkdir(parents=True, exist_ok=True)
+    if is_main_process():
         write_atomic(config.pretty_text.encode(), folder / f'{name}.py')
         write_atomic(deploy_config(chain, name).pretty_text.encode(), folder / 'deploy.py')
         write_atomic(bench_config(chain, name).pretty_text.encode(), folder / 'bench.py')
-    how = f'resuming from {resume_from.name}' if resume_from else 'starting'
-    _say(announce, f'stage {place} {name}: {how}, {config.train_cfg.max_epochs} epochs, in {folder}')
+        write_atomic(json.dumps(dict(stage=name, fingerprint=hashed)).encode(), folder / 'begun.json')
+    how = f'resuming from {Path(resume_from).name}' if resume_from else 'starting'
+    _say(announce, f'{place}: {how}, {config.train_cfg.max_epochs} epochs, in {folder}')
     begin = time.time()
-    runner = train(config, launcher, str(resume_from) if resume_from else None, experiment=name)
-    best = folder / f'{name}_best.pth'
-    weights = best if best.is_file() else folder / f'{name}_last.pth'
+    runner = train(config, launcher, resume_from, experiment=name)
     hub = runner.message_hub
     score = float(hub.get_info('best_score')) if 'best_score' in hub.runtime_info else None
-    if announce:
+    if is_main_process():
         done = dict(
             stage=name,
-            checkpoint=weights.name,
+            checkpoint=f'{name}_best.pth' if (folder / f'{name}_best.pth').is_file() else f'{name}_last.pth',
             fingerprint=hashed,
             best_score=score,
             epochs=runner.epoch,
@@ -111,14 +102,44 @@ def _run_stage(chain: Chain, name: str, config: Config, launcher: str, place: st
         write_atomic(json.dumps(done, indent=1).encode(), folder / 'done.json')
     barrier()
     shown = '' if score is None else f', best {config.default_hooks.checkpoint.save_best} {score:.3f}'
-    _say(announce, f'stage {place} {name}: finished in {time.time() - begin:.0f} s{shown}')
-    return str(weights)
+    _say(announce, f'{place}: finished in {time.time() - begin:.0f} s{shown}')
+    return from_rank_0(lambda: str(finished_checkpoint(folder)))
+
+
+def _progress(folder: Path, name: str, hashed: str) -> tuple[str | None, str | None]:
+    """(weights of the finished stage or None, checkpoint to resume from or None).
+
+    Raises:
+        ConfigError: what lies in the folder was trained with another config.
+    """
+    finished = finished_checkpoint(folder)
+    if finished:
+        if _read_json(folder / 'done.json').get('fingerprint') != hashed:
+            raise ConfigError(
+                f'stage {name} in {folder} was finished with another config (compare {folder / (name + ".py")}): use '
+                f'another --work-dir, or remove {folder} to train it again'
+            )
+        return finished, None
+    newest = latest_intact(folder)
+    if newest is None:
+        return None, None
+    begun = _read_json(folder / 'begun.json').get('fingerprint', hashed)
+    if begun != hashed:
+        raise ConfigError(
+            f'stage {name} in {folder} was begun with another config (compare {folder / (name + ".py")}): use another '
+            f'--work-dir, or remove {folder} to begin anew, or remove {folder / "begun.json"} to go on from '
+            f'{newest.name} with the changed config'
+        )
+    return None, str(newest)
 
 
 def train(config: Config, launcher: str = 'none', resume_from: str | None = None, experiment: str = 'run') -> Runner:
     """Train one ordinary mmengine config. `resume_from` is a Runner checkpoint or None."""
     config = Config(config.to_dict())
     config.launcher = launcher
+    wrapper = model_wrapper()
+    if wrapper:
+        config.setdefault('model_wrapper_cfg', wrapper)
     config.load_from, config.resume = resume_from, resume_from is not None
     config.setdefault('experiment_name', f'{experiment}_{time.time_ns()}')
     runner = Runner.from_cfg(config)
@@ -128,12 +149,18 @@ def train(config: Config, launcher: str = 'none', resume_from: str | None = None
 
 def finished_checkpoint(folder: Path) -> str | None:
     """Plain weights of a finished stage, or None where the stage is not finished."""
-    try:
-        done = json.loads((folder / 'done.json').read_text())
-    except (OSError, ValueError):
-        return None
-    weights = folder / done['checkpoint']
+    done = _read_json(folder / 'done.json')
+    weights = folder / done.get('checkpoint', '')
     return str(weights) if weights.is_file() else None
+
+
+def _read_json(path: Path) -> dict:
+    """The dict in a JSON file; {} where there is none."""
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def fingerprint(config: Config) -> str:
@@ -145,5 +172,5 @@ def fingerprint(config: Config) -> str:
 
 
 def _say(announce: bool, text: str) -> None:
-    if announce:
+    if announce and is_main_process():
         console.print(f'[bold]mmpd[/bold] {text}')

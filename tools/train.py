@@ -18,8 +18,9 @@ import mmpd  # noqa: F401  (stands in for mmcv's operators before mmdet is impor
 from mmengine.config import Config, DictAction
 
 from mmpd.chain import is_chain, read_chain
-from mmpd.checkpoint import latest_intact
 from mmpd.cli import main_with_errors
+from mmpd.compat.safe_loading import find_resumable
+from mmpd.launch import from_rank_0, join, launched_rank
 from mmpd.lock import WorkDirLock
 from mmpd.stages import run_stages, train
 
@@ -53,11 +54,10 @@ def main(argv: list[str] | None = None) -> None:
         return
     config.work_dir = args.work_dir or config.get('work_dir') or f'work_dirs/{name}'
     resume = args.resume
-    if resume == 'auto':
-        newest = latest_intact(config.work_dir)
-        resume = str(newest) if newest else None
-    rank = int(os.environ.get('RANK', os.environ.get('SLURM_PROCID', 0)))
-    with WorkDirLock(config.work_dir) if rank == 0 else nullcontext():
+    with WorkDirLock(config.work_dir) if launched_rank(args.launcher) == 0 else nullcontext():
+        join(args.launcher, **config.get('env_cfg', {}).get('dist_cfg', {}))
+        if resume == 'auto':
+            resume = from_rank_0(lambda: find_resumable(config.work_dir))
         train(config, args.launcher, resume, experiment=name)
 
 

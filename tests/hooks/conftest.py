@@ -85,7 +85,9 @@ def make_runner(tmp_path: Path, toy_metric, monkeypatch):
     count = [0]
     monkeypatch.setattr(Runner, '_log_env', lambda *_: None)  # asks every compiler for its version: 0.3 s
 
-    def build(epochs=3, name='run', resume=False, hooks=(), load_from=None, loader=None, **checkpoint) -> Runner:
+    def build(
+        epochs=3, name='run', resume=False, hooks=(), load_from=None, loader=None, schedulers=None, **checkpoint
+    ) -> Runner:
         count[0] += 1
         checkpoint = dict(type='AtomicCheckpointHook', stage='student', save_best='toy/AP') | checkpoint
         dataloader = dict(
@@ -100,7 +102,7 @@ def make_runner(tmp_path: Path, toy_metric, monkeypatch):
             train_dataloader=dataloader | (loader or {}),
             train_cfg=dict(by_epoch=True, max_epochs=epochs, val_interval=1),
             optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.05, momentum=0.9)),
-            param_scheduler=dict(type='MultiStepLR', milestones=[2], gamma=0.1),
+            param_scheduler=schedulers or dict(type='MultiStepLR', milestones=[2], gamma=0.1),
             val_dataloader=dict(dataloader, sampler=dict(type='DefaultSampler', shuffle=False)),
             val_cfg=dict(),
             val_evaluator=dict(type='ToyHookMetric'),
