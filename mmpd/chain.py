@@ -136,7 +136,8 @@ def stage_detector(chain: Chain, name: str) -> ConfigDict:
     if stage.size == 'lr':
         pyramid = chain.config.get('student_pyramid', 'fine')
         finer = finer_levels(detector_config(stage.detector), chain.ratio, pyramid)
-    return detector_config(stage.detector, stage.get('overrides'), num_classes, pretrained, finer)
+    model = detector_config(stage.detector, stage.get('overrides'), num_classes, pretrained, finer)
+    return task_of(chain).network(chain, name, model)
 
 
 def stage_model(chain: Chain, name: str, checkpoints: dict[str, str]) -> ConfigDict:
@@ -170,7 +171,7 @@ def stage_config(chain: Chain, name: str, work_dir: str | Path, checkpoints: dic
     schedule = ConfigDict({**chain.config.schedule, **stage.get('schedule', {})})
     config.update(
         default_scope=task.scope,
-        custom_imports=dict(imports=[*task.imports, *_extra_imports(config)], allow_failed_imports=False),
+        custom_imports=_imports(chain),
         model=stage_model(chain, name, checkpoints),
         work_dir=str(Path(work_dir) / name),
         **dataloaders(chain, name),
@@ -192,7 +193,7 @@ def stage_config(chain: Chain, name: str, work_dir: str | Path, checkpoints: dic
         dict(type='mmdet.FiniteLossHook'),
         dict(type='mmdet.EpochLengthHook'),
         dict(type='SyncBuffersHook'),  # BN statistics of rank 0 alone would be saved, and resumed on every rank
-        *([dict(type='mmdet.AFPHook')] if stage.get('guide') else []),
+        *(copy.deepcopy(task.guide_hooks) if stage.get('guide') else []),
         *([dict(type='mmdet.InitFromHook', checkpoint=init_file)] if init_file else []),
         *config.get('custom_hooks', []),
     ]
@@ -202,23 +203,27 @@ def stage_config(chain: Chain, name: str, work_dir: str | Path, checkpoints: dic
     return result
 
 
-def _extra_imports(config: dict) -> list[str]:
-    return [name for name in config.get('custom_imports', {}).get('imports', []) if name != 'mmpd']
+def _imports(chain: Chain) -> dict:
+    """`custom_imports` of a stage: what its task needs, then what the chain config names."""
+    own, named = task_of(chain).imports, chain.config.get('custom_imports', {}).get('imports', [])
+    return dict(imports=[*own, *(name for name in named if name not in own)], allow_failed_imports=False)
 
 
 def _loops(schedule: ConfigDict) -> dict:
-    """Epoch loop, warm-up and cosine decay over `schedule.max_epochs`."""
-    epochs = schedule.max_epochs
+    """Epoch loop, warm-up, and cosine decay over `schedule.max_epochs` or, with `milestones`, × 0.1 at those epochs."""
+    epochs, warmup = schedule.max_epochs, schedule.get('warmup_iters', 500)
+    decay = dict(type='CosineAnnealingLR', T_max=epochs, end=epochs, convert_to_iter_based=True, eta_min_ratio=0.01)
+    if schedule.get('milestones'):
+        decay = dict(type='MultiStepLR', milestones=list(schedule.milestones), gamma=0.1, end=epochs)
     return dict(
         train_cfg=dict(type='EpochBasedTrainLoop', max_epochs=epochs, val_interval=schedule.get('val_interval', 1)),
         val_cfg=dict(type='ValLoop'),
         test_cfg=dict(type='TestLoop'),
         param_scheduler=[
-            dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=schedule.get('warmup_iters', 500)),
-            dict(type='CosineAnnealingLR', T_max=epochs, begin=0, end=epochs, by_epoch=True, convert_to_iter_based=True,
-                 eta_min_ratio=0.01),
+            *([dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=warmup)] if warmup else []),
+            dict(**decay, begin=0, by_epoch=True),
         ],
-    )  # fmt: skip
+    )
 
 
 def deploy_config(chain: Chain, name: str) -> Config:
@@ -250,7 +255,7 @@ def bench_config(chain: Chain, name: str) -> Config:
     return Config(
         dict(
             default_scope=task.scope,
-            custom_imports=dict(imports=[*task.imports, *_extra_imports(chain.config)], allow_failed_imports=False),
+            custom_imports=_imports(chain),
             model=stage_detector(chain, name),
             test_dataloader=dataloaders(chain, name)['test_dataloader'],
             val_dataloader=dataloaders(chain, name)['val_dataloader'],

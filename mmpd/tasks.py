@@ -41,6 +41,7 @@ class DetectionTask:
     scope = 'mmdet'
     imports = ('mmpd',)
     best = 'pd/AP50'
+    guide_hooks = (dict(type='mmdet.AFPHook'),)  # of every stage with a guide
 
     def num_classes(self, chain: Chain) -> int:
         """Number of classes, from the training set's metainfo or its class.
@@ -61,6 +62,10 @@ class DetectionTask:
         if not classes:
             raise ConfigError('data.train.metainfo.classes is missing: give the class names as a tuple')
         return tuple(classes)
+
+    def network(self, chain: Chain, name: str, model: ConfigDict) -> ConfigDict:
+        """The last word on a stage's model config: what follows from the task and the image size."""
+        return model
 
     def train_pipeline(self, chain: Chain, name: str) -> list[dict]:
         """Everything random at HR, then the reduction: one augmented sample, two sizes."""
