@@ -36,7 +36,11 @@ class NetworkView:
         stem: first convolution of the backbone, before norm and activation (ISRD reads it).
         features: module whose output is the tuple of feature maps: the neck, or the backbone where there is none.
         head: dense head (`bbox_head`, or `rpn_head` of a two-stage detector), None where its family is unknown.
+        probe_side: side of the images (pixels of this network) at which its shapes are measured, where it is made for
+            one size; None: any size will do.
     """
+
+    probe_side: int | None = None
 
     def __init__(self, net: nn.Module) -> None:
         self.net: Any = net

@@ -60,7 +60,7 @@ class Alignment:
         self.guide = guide
         self.student = student
         self.ratio = ratio
-        side = PROBE_CELLS * ratio.denominator
+        side = student.probe_side or PROBE_CELLS * ratio.denominator
         self.stem, self.student_feats = student.probe(side, side)
         hr_side = int(side * ratio)
         _, self.guide_feats = guide.probe(hr_side, hr_side)
