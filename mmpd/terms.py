@@ -136,13 +136,19 @@ class FeatureTerm(Term):
     def forward(self, step: Step) -> dict[str, Tensor]:
         max_size = self.max_size or max(step.images_hr.shape[-2:]) / 2
         losses = []
-        for aligned in step.aligned_features:
+        sizes = [step.alignment.plan.guide[aligned.guide].size for aligned in step.aligned_features]
+        if len(sizes) > 1 and min(sizes) > max_size:
+            raise ConfigError(
+                f'terms.feature.max_size = {max_size:g} masks every level (typical objects: '
+                f'{[round(size) for size in sizes]} HR pixels), the loss would be 0 without a word: raise max_size'
+            )
+        for aligned, size in zip(step.aligned_features, sizes, strict=True):
             feature = step.feats_lr[aligned.student]
             adapter = str(aligned.student)
             if adapter in self.adapters:
                 feature = self.adapters[adapter](feature)
             loss = self.loss(feature, aligned.features, step.valid(feature.shape[-2:]))
-            masked = step.alignment.plan.guide[aligned.guide].size > max_size and len(step.aligned_features) > 1
+            masked = size > max_size and len(sizes) > 1
             losses.append(loss * 0 if masked else loss)
         return {'loss_feature': self.loss_weight * sum(losses) / len(losses)}  # type: ignore[dict-item]
 
