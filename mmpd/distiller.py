@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -65,6 +66,16 @@ class Distiller(BaseModel):
         """The frozen guide. It is no child module: see `mmpd.frozen`."""
         return self.frozen.module
 
+    def _weigh_own(self, losses: dict[str, Any]) -> dict[str, Any]:
+        """The student's own losses (tensors or lists of them) times what the terms leave of them; accuracies stay."""
+        weight = math.prod(term.own_loss_weight for term in self.terms.values() if isinstance(term, Term))
+        return {
+            name: value if weight == 1 or 'loss' not in name
+            else [part * weight for part in value] if isinstance(value, (list, tuple))
+            else value * weight
+            for name, value in losses.items()
+        }  # fmt: skip
+
     def _check_classes(self) -> None:
         guide, student = self.guide_view.num_classes(), self.student_view.num_classes()
         if guide is not None and student is not None and guide != student:
@@ -107,7 +118,7 @@ class Distiller(BaseModel):
         with torch.no_grad():
             taps_hr = self.guide_view.run(inputs['hr'], with_head=self._needs_guide_head())
         with self.student_view.taps() as taps_lr:
-            losses = dict(self.student.loss(inputs['lr'], data_samples))
+            losses = self._weigh_own(self.student.loss(inputs['lr'], data_samples))
         step = Step(inputs['hr'], inputs['lr'], data_samples, taps_hr, taps_lr, self.alignment)
         for name, term in self.terms.items():
             for key, value in term(step).items():

@@ -93,9 +93,15 @@ class Term(nn.Module):
     Args:
         alignment: the pair's alignment (shapes and plan), given by the Distiller.
         loss_weight: factor of every loss of the term, ≥ 0.
+
+    Attributes:
+        needs_guide_head: the term reads the guide's head outputs.
+        own_loss_weight: factor of the student's own losses while the term is on. A term that takes their place in part
+            (KD: 1 - alpha) says so here and not in the student's config, which the plain controls share.
     """
 
     needs_guide_head = False
+    own_loss_weight = 1.0
 
     def __init__(self, alignment: Alignment, loss_weight: float = 1.0) -> None:
         super().__init__()
