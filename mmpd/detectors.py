@@ -73,6 +73,8 @@ def _model_of(detector: str | dict) -> dict:
     config = Config.fromfile(path)
     if 'model' not in config:
         raise ConfigError(f'detector = {detector!r}: this config has no model')
+    if 'data_preprocessor' in config:  # mmpretrain's files keep it beside the model; a Runner puts it in, and so do we
+        config.model.setdefault('data_preprocessor', config.data_preprocessor)
     return config.model
 
 
