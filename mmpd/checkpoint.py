@@ -129,6 +129,8 @@ def load_into(module: nn.Module, path: PathLike, partial: bool = False, part: st
     """
     checkpoint = load_checkpoint(path)
     state = model_state(checkpoint, part)
+    if partial:
+        _adapt(module, state)
     report = compare(module, state)
     if not partial and report.mismatched:
         raise CheckpointError(_misfit(path, report, checkpoint))
@@ -145,6 +147,14 @@ def load_into(module: nn.Module, path: PathLike, partial: bool = False, part: st
     if report.missing or report.unexpected:
         raise CheckpointError(_misfit(path, report, checkpoint))
     return report
+
+
+def _adapt(module: nn.Module, state: dict[str, Tensor]) -> None:
+    """Let the module's own load hooks change `state` in place before shapes are compared: a vision transformer brings
+    the position embedding to its grid, which would else be left out for its shape."""
+    for name, part in module.named_modules():
+        for hook in part._load_state_dict_pre_hooks.values():
+            hook(state, f'{name}.' if name else '', {}, False, [], [], [])
 
 
 def compare(module: nn.Module, state: Mapping[str, Tensor]) -> LoadReport:
