@@ -15,7 +15,9 @@ from .data.preprocessor import PairDataPreprocessor
 from .data.reduction import parse_ratio
 from .errors import ConfigError
 from .frozen import Frozen
+from .guide_cache import GuideCache
 from .networks import view_of
+from .taps import Taps
 from .terms import Step, Term
 
 
@@ -30,6 +32,7 @@ class Distiller(BaseModel):
         ratio: HR side / LR side of this pair (1 where both see HR images).
         terms: name → config of a `Term`; a name set to None is off.
         align: AFP plan: 'auto', 'window' or 'resample'.
+        guide_cache: MiB of guide outputs to keep, see `mmpd.guide_cache`; 0: run the guide in every step.
 
     Raises:
         ConfigError: different class counts, no terms, or a term that makes no sense for this pair.
@@ -43,6 +46,7 @@ class Distiller(BaseModel):
         ratio: int | float | str,
         terms: dict[str, dict | None],
         align: str = 'auto',
+        guide_cache: float = 0,
     ) -> None:
         frozen = Frozen(guide, guide_checkpoint)
         student_net: Any = MODELS.build(student)
@@ -52,6 +56,7 @@ class Distiller(BaseModel):
         )
         self.student: Any = student_net
         self.frozen = frozen
+        self.guide_cache = GuideCache(guide_cache) if guide_cache else None
         self.guide_view, self.student_view = view_of(frozen.module), view_of(student_net)
         self._check_classes()
         self.alignment = Alignment(self.guide_view, self.student_view, exact_ratio, align)
@@ -116,7 +121,7 @@ class Distiller(BaseModel):
         if not self.frozen.loaded:
             raise ConfigError('the guide has no weights yet: call init_weights() before training')
         with torch.no_grad():
-            taps_hr = self.guide_view.run(inputs['hr'], with_head=self._needs_guide_head())
+            taps_hr = self._run_guide(inputs['hr'])
         with self.student_view.taps() as taps_lr:
             losses = self._weigh_own(self.student.loss(inputs['lr'], data_samples))
         step = Step(inputs['hr'], inputs['lr'], data_samples, taps_hr, taps_lr, self.alignment)
@@ -129,5 +134,8 @@ class Distiller(BaseModel):
                 losses[key] = value
         return losses
 
-    def _needs_guide_head(self) -> bool:
-        return any(term.needs_guide_head for term in self.terms.values() if isinstance(term, Term))
+    def _run_guide(self, images_hr: Tensor) -> Taps:
+        with_head = any(term.needs_guide_head for term in self.terms.values() if isinstance(term, Term))
+        if self.guide_cache:
+            return self.guide_cache.run(self.guide_view, images_hr, with_head)
+        return self.guide_view.run(images_hr, with_head)

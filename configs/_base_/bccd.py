@@ -9,7 +9,8 @@ data = dict(
     test=dict(ann_file='ImageSets/Main/test.txt', **common),
     hr_scale=(320, 240),
     augment=[dict(type='RandomFlip', prob=[0.25, 0.25, 0.25], direction=['horizontal', 'vertical', 'diagonal'])],
-    batch_size=8,
+    batch_size=4,
+    val_batch_size=16,
     num_workers=2,
 )
 del os, common

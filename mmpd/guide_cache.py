@@ -1,0 +1,61 @@
+"""Outputs of the frozen guide, computed once per distinct image ("ours").
+
+The guide's forward on HR images dominates a step, and a frozen network gives the same output for the same image. With
+augmentations that have few outcomes (flips), every image comes back; so outputs are kept under a digest of the image's
+own pixels, which is right whatever the augmentation: with random crops it merely never hits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from .taps import Taps
+
+if TYPE_CHECKING:
+    from .networks import NetworkView
+
+
+class GuideCache:
+    """Memoised `NetworkView.run`. The guide runs on one image at a time, so an output never depends on its batch.
+
+    The first images that fit are kept and none is dropped for another: epochs visit images in a cycle, and dropping
+    the least recently used one would drop every image just before it is needed.
+
+    Args:
+        mebibytes: size limit of the kept outputs.
+    """
+
+    def __init__(self, mebibytes: float) -> None:
+        self.limit = int(mebibytes * 2**20)
+        self.size = 0
+        self.hits = 0
+        self.misses = 0
+        self._kept: dict[bytes, dict[str, Any]] = {}
+
+    def run(self, view: NetworkView, images: Tensor, with_head: bool) -> Taps:
+        """As `view.run(images, with_head)`; images (B, 3, H, W)."""
+        outputs = [self._one(view, image, with_head) for image in images]
+        taps = view.taps()
+        for name in outputs[0]:
+            taps.record(name, pytree.tree_map(lambda *leaves: torch.cat(leaves), *[output[name] for output in outputs]))
+        return taps
+
+    def _one(self, view: NetworkView, image: Tensor, with_head: bool) -> dict[str, Any]:
+        pixels = image.contiguous().cpu().numpy()
+        key = hashlib.blake2b(pixels.tobytes() + repr((pixels.shape, with_head)).encode(), digest_size=16).digest()
+        if key in self._kept:
+            self.hits += 1
+            return self._kept[key]
+        self.misses += 1
+        taps = view.run(image[None], with_head)
+        output = {name: taps[name] for name in ('features', 'head') if name in taps}
+        size = sum(leaf.nbytes for leaf in pytree.tree_leaves(output) if isinstance(leaf, Tensor))
+        if self.size + size <= self.limit:
+            self._kept[key] = output
+            self.size += size
+        return output
