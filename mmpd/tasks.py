@@ -55,7 +55,7 @@ class DetectionTask:
         """Class names of the training set."""
         from mmdet.registry import DATASETS
 
-        dataset = _innermost(chain.config.data.train)
+        dataset = innermost(chain.config.data.train)
         classes = dataset.get('metainfo', {}).get('classes')
         if classes is None:
             classes = getattr(DATASETS.get(dataset['type']), 'METAINFO', {}).get('classes')
@@ -132,7 +132,7 @@ def task_of(chain: Chain) -> Any:
     return TASKS.get(name)()
 
 
-def _innermost(dataset: dict) -> dict:
+def innermost(dataset: dict) -> dict:
     """A dataset config without its wrappers (ConcatDataset, RepeatDataset)."""
     while 'dataset' in dataset or 'datasets' in dataset:
         dataset = dataset['dataset'] if 'dataset' in dataset else dataset['datasets'][0]
