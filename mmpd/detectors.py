@@ -39,7 +39,7 @@ def detector_config(
         ConfigError: no such config, or no model in it.
     """
     model = copy.deepcopy(_model_of(detector))
-    for part in _dicts(model):
+    for part in walk_dicts(model):
         if num_classes is not None and 'num_classes' in part:
             part['num_classes'] = num_classes
     backbone = model.get('backbone', {})
@@ -53,7 +53,7 @@ def detector_config(
         # a copy: the merge takes `_delete_` out of what it merges, and the next stage may share these overrides
         model = Config._merge_a_into_b(ConfigDict(copy.deepcopy(overrides)), ConfigDict(model))
     if not pretrained:  # after the overrides: they may name other weights, and cannot be merged into a None
-        for part in _dicts(model):
+        for part in walk_dicts(model):
             if isinstance(part.get('init_cfg'), dict) and part['init_cfg'].get('type') == 'Pretrained':
                 part['init_cfg'] = None
     return ConfigDict(model)
@@ -78,15 +78,15 @@ def _model_of(detector: str | dict) -> dict:
     return config.model
 
 
-def _dicts(node: Any) -> Iterator[dict]:
+def walk_dicts(node: Any) -> Iterator[dict]:
     """Every dict in a nested config."""
     if isinstance(node, dict):
         yield node
         for value in node.values():
-            yield from _dicts(value)
+            yield from walk_dicts(value)
     elif isinstance(node, (list, tuple)):
         for value in node:
-            yield from _dicts(value)
+            yield from walk_dicts(value)
 
 
 def finer_levels(model: dict, ratio: Fraction, student_pyramid: str) -> int:

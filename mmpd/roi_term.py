@@ -18,7 +18,7 @@ from .terms import Step, Term
 
 @MODELS.register_module()
 class RoITerm(Term):
-    """The guide's RoI head on the student's proposals × ratio: classes by KL, boxes decoded and compared by GIoU ("ours").
+    """The guide's RoI head on the student's proposals × ratio: KL of the classes, GIoU of the decoded boxes ("ours").
 
     No alignment of grids is needed: the student's sampled proposals (ground truth included) are boxes, and times ratio
     they are boxes on the guide's image, where the guide's own RoI head says class and box. Boxes of the guide's best
@@ -47,9 +47,9 @@ class RoITerm(Term):
         for owner, view in (('guide', alignment.guide), ('student', alignment.student)):
             head = getattr(getattr(view.net, 'roi_head', None), 'bbox_head', None)
             if head is None or isinstance(head, nn.ModuleList):
+                has = 'no RoI head' if head is None else 'a cascade of RoI heads'
                 raise ConfigError(
-                    f'terms.roi: the {owner}, {type(view.net).__name__}, has '
-                    f'{"no RoI head" if head is None else "a cascade of RoI heads"}; remove terms.roi (terms.roi = None)'
+                    f'terms.roi: the {owner}, {type(view.net).__name__}, has {has}; remove terms.roi (terms.roi = None)'
                 )
         self.box_weight = box_weight
         self.threshold = threshold

@@ -1,0 +1,272 @@
+"""Preflight: build every stage of a chain and run one step of it, before anything is trained (DESIGN §3.6).
+
+`check_chain` looks at everything and returns a report (tools/check.py prints it); `preflight` is the quick form that
+tools/train.py runs before the first iteration of each stage.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.logging import MMLogger
+from mmengine.registry import MODELS, DefaultScope
+
+from .align.afp import Level
+from .align.afp_hook import verify_alignment
+from .chain import Chain, stage_config
+from .check_config import Finding, config_findings, ema_finding, error, warning
+from .check_data import TrainData, fitting_sizes, read_train_data, real_batches, uncovered
+from .check_terms import LossRow, decode_finding, input_sizes, loss_findings, loss_rows
+from .checkpoint import dataset_meta, load_checkpoint, load_into
+from .detectors import walk_dicts
+from .errors import CheckpointError, ConfigError, DataError
+from .networks import view_of
+from .tasks import task_of
+
+N_BATCHES = 4
+BIG_SHARE = 0.3
+"""Share of the training boxes from which a gap between the pyramids is a warning."""
+
+
+@dataclass(frozen=True)
+class LevelRow:
+    """One pyramid level in the report: the `sizes` that it fits (HR pixels), the `share` of the training boxes in them,
+    and `partner`: the levels of the other network that it meets."""
+
+    level: Level
+    channels: int
+    sizes: tuple[float, float]
+    share: float
+    partner: str
+
+
+@dataclass
+class StageCheck:
+    """What the preflight found in one stage.
+
+    Attributes:
+        levels: 'student' (the trained network) and 'guide' → rows, finest level first.
+        gaps: sizes (HR pixels) that a guide level fits and no student level does, with the share of the boxes.
+        losses: rows of the first step.
+        inputs: 'student' and 'guide' → (h, w) of the first real batch in the network's own pixels, padded.
+        data: one line per training set; boxes: how many; tiny, below_cell: with a side below one pixel of the trained
+            network, below one cell of its finest level.
+    """
+
+    name: str
+    ratio: str
+    findings: list[Finding] = field(default_factory=list)
+    levels: dict[str, list[LevelRow]] = field(default_factory=dict)
+    gaps: list[tuple[float, float, float]] = field(default_factory=list)
+    losses: list[LossRow] = field(default_factory=list)
+    inputs: dict[str, tuple[int, int]] = field(default_factory=dict)
+    data: list[str] = field(default_factory=list)
+    boxes: int = 0
+    tiny: int = 0
+    below_cell: int = 0
+    adapters: list[str] = field(default_factory=list)
+
+    @property
+    def errors(self) -> list[Finding]:
+        return [finding for finding in self.findings if finding.error]
+
+
+def check_chain(
+    chain: Chain, stages: Sequence[str] | None = None, checkpoints: Mapping[str, str] | None = None, device: str = 'cpu'
+) -> list[StageCheck]:
+    """Check stages of a chain; nothing is written, and every problem becomes a finding.
+
+    Args:
+        stages: names; default all.
+        checkpoints: stage → file with trained weights. A stage whose guide has none is checked with a random guide.
+        device: where the one step runs.
+    """
+    given = {n: stage.checkpoint for n, stage in chain.stages.items() if stage.get('checkpoint')}
+    known = {**given, **(checkpoints or {})}
+    return [check_stage(chain, name, known, device) for name in stages or chain.stages]
+
+
+def check_stage(chain: Chain, name: str, checkpoints: Mapping[str, str], device: str = 'cpu') -> StageCheck:
+    """Check one stage, see `check_chain`."""
+    check = StageCheck(name, str(chain.stage_ratio(name)))
+    stage = chain.stages[name]
+    with quiet(), torch.random.fork_rng(devices=[]), _as_finding(check):
+        torch.manual_seed(0)
+        config = stage_config(chain, name, Path('work_dirs'), dict(checkpoints))
+        with DefaultScope.overwrite_default_scope(config.default_scope):
+            check.findings += config_findings(config, name)
+            data = read_train_data(config, chain.config.data.get('hr_scale'))
+            check.data, check.boxes = data.reports, len(data.sizes)
+            check.tiny = data.tiny(float(chain.stage_ratio(name)))
+            check.findings += _chain_traps(chain, name, config, len(data.dataset))
+            guide_file = checkpoints.get(stage.get('guide') or '')
+            _check_classes(guide_file, task_of(chain).classes(chain) if hasattr(task_of(chain), 'classes') else None)
+            model = build_stage(config, guide_file, _init_file(stage, checkpoints)).to(device)
+            _check_pyramids(check, model, chain, data)
+            batches = real_batches(data, config, N_BATCHES)
+            check.inputs = input_sizes(model, batches[0])
+            check.losses, unreached = loss_rows(model.train(), batches)
+            trained = guide_file is not None
+            check.findings += loss_findings(check.losses, unreached, name, trained)
+    return check
+
+
+def preflight(chain: Chain, stages: Sequence[str], checkpoints: Mapping[str, str]) -> list[StageCheck]:
+    """The check that comes before training: on the device that is there.
+
+    Raises:
+        ConfigError: with every error found.
+    """
+    checks = check_chain(chain, stages, checkpoints, 'cuda' if torch.cuda.is_available() else 'cpu')
+    errors = [str(finding) for check in checks for finding in check.errors]
+    if errors:
+        raise ConfigError('the preflight found (--no-check trains anyway)\n  ' + '\n  '.join(errors))
+    return checks
+
+
+@contextlib.contextmanager
+def _as_finding(check: StageCheck) -> Iterator[None]:
+    """What stops the check of a stage becomes its last finding; the other stages are still checked."""
+    try:
+        yield
+    except (ConfigError, DataError, CheckpointError) as problem:
+        check.findings.append(error(f'stages.{check.name}', str(problem)))
+    except Exception as problem:  # what mmdet raises on a config that does not fit can be anything
+        text = f'{type(problem).__name__}: {problem}'.strip().splitlines()
+        check.findings.append(error(f'stages.{check.name}', f'{" ".join(text)[:600]} (change detector or overrides)'))
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """mmengine logs each initialised tensor to the newest logger: make that one of our own, for a while."""
+    name = f'mmpd.check.{time.time_ns()}'
+    MMLogger.get_instance(name, log_level='ERROR')
+    try:
+        yield
+    finally:
+        MMLogger._instance_dict.pop(name, None)
+
+
+def build_stage(config: Config, guide_file: str | None, init_file: str | None) -> Any:
+    """The stage's model, initialised without downloads: random where the training would fetch pretrained weights."""
+    model_config = Config(config.to_dict()).model
+    for part in walk_dicts(model_config):
+        if isinstance(part.get('init_cfg'), dict) and part['init_cfg'].get('type') == 'Pretrained':
+            part['init_cfg'] = None
+    model = MODELS.build(model_config)
+    frozen = getattr(model, 'frozen', None)
+    if frozen is None or guide_file:
+        model.init_weights()
+    else:
+        model.student.init_weights()
+        frozen.module.init_weights()
+        frozen.module.eval().requires_grad_(False)
+        frozen.loaded = True
+    if init_file and Path(init_file).is_file():
+        load_into(getattr(model, 'student', model), init_file, partial=True)
+    return model
+
+
+def _init_file(stage: Any, checkpoints: Mapping[str, str]) -> str | None:
+    init_from = stage.get('init_from')
+    if not init_from:
+        return None
+    return checkpoints.get(stage.guide if init_from == 'guide' else init_from, init_from)
+
+
+def _check_classes(guide_file: str | None, classes: Sequence[str] | None) -> None:
+    """Raises ConfigError where the guide's file and the data name other classes, or the same in another order."""
+    if guide_file is None or classes is None:
+        return
+    stored = dataset_meta(load_checkpoint(guide_file)).get('classes')
+    if stored is not None and tuple(stored) != tuple(classes):
+        raise ConfigError(
+            f'classes: the guide in {guide_file} was trained on {tuple(stored)}, data.train.metainfo.classes is '
+            f'{tuple(classes)}; their order counts too'
+        )
+
+
+def _chain_traps(chain: Chain, name: str, config: Config, n_images: int) -> list[Finding]:
+    """Traps that need the chain or the number of images."""
+    findings = []
+    if not n_images // config.train_dataloader.batch_size:
+        findings.append(
+            error(
+                f'data.batch_size = {config.train_dataloader.batch_size}',
+                f'the training set has {n_images} images, so an epoch has no full batch; lower it',
+            )
+        )
+    iterations = n_images // config.train_dataloader.batch_size * config.train_cfg.max_epochs
+    ema = ema_finding(config, iterations)
+    detector = config.model.get('student', config.model)
+    neck = detector.get('neck')
+    fine = chain.config.get('student_pyramid', 'fine') == 'fine' and chain.stages[name].size == 'lr' and neck
+    if fine and chain.ratio >= 2 and not (isinstance(neck, dict) and 'start_level' in neck):
+        findings.append(
+            warning(
+                "student_pyramid = 'fine'",
+                f'it has no effect on the neck of stage {name}, which '
+                "has no start_level; write the pyramid in overrides, or say 'cheap'",
+            )
+        )
+    return findings + ([ema] if ema else [])
+
+
+def _check_pyramids(check: StageCheck, model: Any, chain: Chain, data: TrainData) -> None:
+    """Level tables, the plan on a dummy batch, gaps between the pyramids, and the heads' decoding."""
+    alignment = getattr(model, 'alignment', None)
+    ratio = float(chain.stage_ratio(check.name))
+    if alignment is None:
+        view = view_of(model)
+        _, shapes = view.probe(256, 256)
+        check.levels['student'] = _rows(view.levels(shapes), shapes, ratio, data, {})
+    else:
+        verify_alignment(alignment, (96, 160))
+        plan = alignment.plan
+        guide_ratio = ratio / float(alignment.ratio)
+        how = {
+            m.student: 'guide ' + ', '.join(map(str, m.guides)) + (' same grid' if m.exact else ' resampled')
+            for m in plan.served()
+        }
+        back = {
+            g: 'student ' + ', '.join(str(m.student) for m in plan.served() if g in m.guides)
+            for m in plan.served()
+            for g in m.guides
+        }
+        check.levels['student'] = _rows(plan.student, alignment.student_feats, ratio, data, how)
+        check.levels['guide'] = _rows(plan.guide, alignment.guide_feats, guide_ratio, data, back)
+        gaps = uncovered(*([row.sizes for row in check.levels[who]] for who in ('guide', 'student')))
+        check.gaps = [(low, high, data.share((low, high))) for low, high in gaps]
+        lost = sum(share for _, _, share in check.gaps)
+        if lost > BIG_SHARE:
+            check.findings.append(
+                warning(
+                    'student_pyramid',
+                    f'{lost:.0%} of the training boxes have a size that '
+                    'a guide level fits and no student level; see the gaps',
+                )
+            )
+        check.adapters = [
+            f'terms.{name}.{key}: {conv.in_channels} → {conv.out_channels} channels'
+            for name, term in model.terms.items()
+            for key, conv in getattr(term, 'adapters', {}).items()
+        ]
+    check.below_cell = data.tiny(ratio * check.levels['student'][0].level.stride)
+    finding = decode_finding(getattr(model, 'student', model), check.name)
+    check.findings += [finding] if finding else []
+
+
+def _rows(levels: Sequence[Level], shapes: Sequence, ratio: float, data: TrainData, partners: dict) -> list[LevelRow]:
+    """`ratio` = HR side / side of this network's input."""
+    rows = []
+    for index, (level, shape) in enumerate(zip(levels, shapes, strict=True)):
+        sizes = fitting_sizes(level.scaled(ratio))
+        rows.append(LevelRow(level, shape.channels, sizes, data.share(sizes), partners.get(index, '')))
+    return rows

@@ -1,0 +1,147 @@
+"""Preflight, part 1: traps that can be read from a stage's config alone (DESIGN §3.6, §7)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from mmengine.config import Config
+
+from .detectors import walk_dicts
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something wrong. `error` stops a training, a warning does not; `key` is the config key to look at."""
+
+    error: bool
+    key: str
+    text: str
+
+    def __str__(self) -> str:
+        return f'{self.key}: {self.text}'
+
+
+def error(key: str, text: str) -> Finding:
+    return Finding(True, key, text)
+
+
+def warning(key: str, text: str) -> Finding:
+    return Finding(False, key, text)
+
+
+def config_findings(config: Config, name: str) -> list[Finding]:
+    """Every trap in the config of stage `name`, an ordinary mmengine config as `stage_config` makes it."""
+    return [
+        *_network_traps(config, name),
+        *_data_traps(config),
+        *_pipeline_traps(config),
+        *_hook_traps(config),
+    ]
+
+
+def trained_detector(model: dict) -> dict:
+    """The config of the network that a stage trains: the student of a Distiller, or the model itself."""
+    return model.get('student', model)
+
+
+def _network_traps(config: Config, name: str) -> Iterator[Finding]:
+    detector = trained_detector(config.model)
+    backbone = detector.get('backbone') or {}
+    prefix = f'stages.{name}.overrides.backbone'
+    frozen = backbone.get('frozen_stages', -1)
+    terms = [term.get('type') for term in (config.model.get('terms') or {}).values() if term]
+    pretrained = bool(backbone.get('init_cfg'))
+    if frozen >= 0 and 'ISRDTerm' in terms:
+        yield error(
+            f'{prefix}.frozen_stages = {frozen}',
+            'no gradient reaches the stem, so ISRD does nothing; set it to -1, or remove terms.isrd',
+        )
+    elif frozen >= 0 and not pretrained:
+        yield error(
+            f'{prefix}.frozen_stages = {frozen}',
+            'these stages keep their random weights, nothing pretrained is loaded; set it to -1',
+        )
+    if backbone.get('norm_eval'):
+        # a student that starts from its guide has statistics of HR images, whatever it was pretrained on
+        other_size = config.model.get('ratio', '1') not in ('1', 1)
+        yield Finding(
+            other_size or not pretrained,
+            f'{prefix}.norm_eval = True',
+            'batch norm keeps the statistics of other images (another size, or none at all); set it to False',
+        )
+
+
+def _datasets(config: Config, split: str) -> list[dict]:
+    """Dataset configs of a split, without their wrappers."""
+    loader = config.get(f'{split}_dataloader') or {}
+    return [part for part in walk_dicts(loader.get('dataset') or {}) if 'ann_file' in part]
+
+
+def _data_traps(config: Config) -> Iterator[Finding]:
+    files = {
+        split: {f'{part.get("data_root") or ""}{part["ann_file"]}' for part in _datasets(config, split)}
+        for split in ('train', 'val', 'test')
+    }
+    for left, right, harm in (
+        ('val', 'test', 'the checkpoint would be chosen on the test images'),
+        ('train', 'val', 'the checkpoint would be chosen on the training images'),
+        ('train', 'test', 'the test images would be trained on'),
+    ):
+        for shared in sorted(files[left] & files[right]):
+            yield Finding(
+                True, f'data.{left}.ann_file = data.{right}.ann_file = {shared!r}', f'{harm}; name another split'
+            )
+    for split in files:
+        for part in _datasets(config, split):
+            small = (part.get('filter_cfg') or {}).get('bbox_min_size') or part.get('bbox_min_size')
+            if small:
+                yield error(
+                    f'data.{split}.filter_cfg.bbox_min_size = {small}',
+                    'boxes with a side below it are '
+                    'dropped in silence, the small objects that this is about; remove it',
+                )
+
+
+def _pipeline_traps(config: Config) -> Iterator[Finding]:
+    for part in _datasets(config, 'train'):
+        steps = [step['type'] for step in part.get('pipeline') or []]
+        if 'ReduceResolution' in steps:
+            after = [step for step in steps[steps.index('ReduceResolution') + 1 :] if not step.startswith('Pack')]
+            if after:
+                yield error(
+                    f'data.augment (train pipeline) has {after} after ReduceResolution',
+                    'it changes one size of the pair and not the other; move it before',
+                )
+        cached = [step for step in steps if step.startswith('Cached')]
+        if cached:
+            yield warning(
+                f'data.augment has {cached}',
+                'its cache depends on the order of loading, so a resumed run differs; take the form without cache',
+            )
+
+
+def _hook_traps(config: Config) -> Iterator[Finding]:
+    for hook in config.get('custom_hooks') or []:
+        if hook['type'] == 'PipelineSwitchHook':
+            yield error(
+                'custom_hooks has PipelineSwitchHook',
+                'it would swap in a pipeline without pairs in the middle of the training; remove it',
+            )
+        if hook['type'] == 'EMAHook' and hook.get('strict_load') is False:
+            yield warning(
+                'custom_hooks EMAHook.strict_load = False', 'weights that do not fit are left out in silence; remove it'
+            )
+
+
+def ema_finding(config: Config, iterations: int) -> Finding | None:
+    """A warning where the averaged weights, which are validated and deployed, cannot forget their start in time."""
+    for hook in config.get('custom_hooks') or []:
+        momentum: Any = hook.get('momentum', 0.0002)
+        if hook['type'] == 'EMAHook' and iterations * momentum < 1:
+            return warning(
+                f'custom_hooks EMAHook.momentum = {momentum}',
+                f'the average reaches back {1 / momentum:.0f} iterations, the training has {iterations}; raise it',
+            )
+    return None

@@ -1,0 +1,48 @@
+"""`tools/check.py --guide-ap`: what a guide still knows through the alignment of a stage, measured on `data.val`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from mmengine.runner import Runner
+
+from .align.guide_ap import GuideAP, guide_ap
+from .chain import Chain, stage_config
+from .check import build_stage, quiet
+from .detectors import walk_dicts
+from .errors import ConfigError
+from .tasks import task_of
+
+
+def measure_guide(chain: Chain, name: str, checkpoint: str, device: str = 'cpu') -> GuideAP:
+    """AP of a stage's guide on `data.val`, by itself and through the stage's alignment.
+
+    Args:
+        name: a stage with a guide. checkpoint: weights of that guide.
+
+    Raises:
+        ConfigError: a stage without guide, or without dense responses to compare.
+    """
+    stage = chain.stages[name]
+    if not stage.get('guide'):
+        raise ConfigError(f'stages.{name} has no guide, so it has no alignment to measure')
+    config = stage_config(chain, name, Path('work_dirs'), {stage.guide: checkpoint})
+    with quiet(), DefaultScope.overwrite_default_scope(config.default_scope):
+        model = build_stage(config, checkpoint, None).to(device)
+        loader = Runner.build_dataloader(pair_loader(config))
+        return guide_ap(model, loader, task_of(chain).classes(chain))
+
+
+def pair_loader(config: Config) -> dict:
+    """The val loader of a stage, giving pairs: HR kept, ground truth in original pixels."""
+    loader = Config(config.to_dict()).val_dataloader
+    for part in walk_dicts(loader.dataset):
+        for step in part.get('pipeline') or []:
+            if step['type'] == 'ReduceResolution':
+                step['keep_hr'] = True
+            elif step['type'].startswith('Pack'):
+                step.clear()
+                step['type'] = 'PackPairedInputs'
+    return loader
