@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
@@ -13,111 +13,168 @@ from mmengine.config import Config, ConfigDict
 from .chain import Chain, bench_config, needed_stages, read_chain
 from .checkpoint import write_atomic
 from .errors import ConfigError
-from .stages import run_stages
+from .stages import finished_checkpoint, run_stages
 from .testing import measure
 
 ROWS = {
     'teacher': 'HR teacher',
-    'hr_plain': "plain HR network of the student's architecture, assistant + student epochs",
+    'hr_plain': 'HR, plain, as long as assistant + student',
     'assistant': 'HR assistant',
-    'lr_plain': 'LR student, plain, assistant + student epochs',
-    'lr_init': "LR student, plain, from the assistant's weights",
-    'lr_isrd': '+ ISRD alone',
-    'lr_feature': '+ feature alone',
-    'lr_response': '+ response alone',
-    'lr_fsr': '+ FSR alone',
+    'lr_plain': 'LR, plain, as long as assistant + student',
+    'lr_init': "LR, plain, from the assistant's weights",
+    'lr_isrd': 'lr_init + ISRD',
+    'lr_feature': 'lr_init + feature',
+    'lr_response': 'lr_init + response',
+    'lr_fsr': 'lr_init + FSR',
     'student': 'LR student, the default terms',
-    'one_stage': 'LR student, one stage (teacher → student), assistant + student epochs',
+    'one_stage': 'LR, teacher → student, as long as assistant + student',
 }
 """Row name → what it is. Every row but the stages of the chain itself is derived from `assistant` and `student`."""
 
+CONTROLS = ('lr_plain', 'lr_init')
+QUICK_ROWS = ('lr_plain', 'lr_init', 'student')
 TERM_DEFAULTS = {
-    'isrd': dict(type='ISRDTerm'),
+    'isrd': dict(type='ISRDTerm', loss_weight=0.1),
     'feature': dict(type='FeatureTerm'),
     'response': dict(type='ResponseTerm'),
     'fsr': dict(type='FSRTerm'),
 }
 
 
-def ablation_chain(chain: Chain, seed: int) -> Chain:
+def ablation_chain(chain: Chain, seed: int = 0, epochs: int | None = None) -> Chain:
     """The chain with every row as a stage.
 
     Equal training: a row without the two stages behind it trains for the epochs of both.
+
+    Args:
+        seed: of every row.
+        epochs: shorten every stage to this (the quick look).
 
     Raises:
         ConfigError: the chain has no stages `assistant` and `student`.
     """
     for name in ('assistant', 'student'):
         if name not in chain.stages:
-            raise ConfigError(f'an ablation needs the stages assistant and student; this chain has {list(chain.stages)}')
+            raise ConfigError(
+                f'an ablation needs the stages assistant and student; this chain has {list(chain.stages)}'
+            )
     config = Config(copy.deepcopy(chain.config.to_dict()), filename=chain.config.filename)
     stages = config.stages
-    epochs = {name: _epochs(chain, name) for name in ('assistant', 'student')}
-    both = dict(max_epochs=epochs['assistant'] + epochs['student'])
+    for stage in stages.values():
+        if epochs is not None:
+            stage['schedule'] = {**stage.get('schedule', {}), 'max_epochs': epochs, 'val_interval': epochs}
+    lengths = {n: {**config.schedule, **stages[n].get('schedule', {})}['max_epochs'] for n in ('assistant', 'student')}
+    both = dict(max_epochs=sum(lengths.values()))
     student = stages['student']
-    stages['hr_plain'] = _without_guide(stages['assistant'], **both)
-    stages['lr_plain'] = _without_guide(student, **both)
-    stages['lr_init'] = {**_without_guide(student, **student.get('schedule', {})), 'init_from': 'assistant'}
+    stages['hr_plain'] = _plain(stages['assistant'], both)
+    stages['lr_plain'] = _plain(student, both)
+    stages['lr_init'] = _plain(student, {}, init_from='assistant')
     for term, default in TERM_DEFAULTS.items():
-        only = {term: student.terms.get(term) or default}
-        stages[f'lr_{term}'] = {**copy.deepcopy(student), 'terms': only, '_delete_': True}
-        stages[f'lr_{term}'].pop('_delete_')
+        row = copy.deepcopy(student)
+        row['terms'] = {term: student.terms.get(term) or default}
+        stages[f'lr_{term}'] = row
     if 'teacher' in stages:
-        one_stage = {**copy.deepcopy(student), 'guide': 'teacher', 'init_from': None}
-        one_stage['schedule'] = {**student.get('schedule', {}), **both}
+        one_stage = copy.deepcopy(student)
+        one_stage.update(guide='teacher', init_from=None, schedule={**student.get('schedule', {}), **both})
         stages['one_stage'] = one_stage
     config.randomness = {**config.get('randomness', {}), 'seed': seed}
     return read_chain(config)
 
 
-def _epochs(chain: Chain, name: str) -> int:
-    return int({**chain.config.schedule, **chain.stages[name].get('schedule', {})}['max_epochs'])
-
-
-def _without_guide(stage: ConfigDict, **schedule: int) -> ConfigDict:
+def _plain(stage: ConfigDict, schedule: dict, init_from: str | None = None) -> ConfigDict:
     plain = copy.deepcopy(stage)
-    plain.update(guide=None, terms=None, init_from=None, schedule={**stage.get('schedule', {}), **schedule})
+    plain.update(guide=None, terms=None, init_from=init_from, schedule={**stage.get('schedule', {}), **schedule})
     return plain
 
 
-def run_row(
-    chain: Chain, row: str, seed: int, work_dir: Path, out_dir: Path, splits: Iterable[str] = ('val',)
-) -> dict:
-    """Train a row and what it needs, measure it, and write `<out_dir>/<row>_seed<seed>.json`. Finished work is reused.
+def in_order(chain: Chain, rows: Sequence[str]) -> list[str]:
+    """The rows of an ablation chain and the stages that they need, guides first.
 
     Raises:
         ConfigError: unknown row.
     """
-    chain = ablation_chain(chain, seed)
-    if row not in chain.stages:
-        raise ConfigError(f'row {row!r} is unknown: this chain has {[name for name in ROWS if name in chain.stages]}')
-    folder = work_dir / f'seed{seed}'
+    wanted, pending = set(), list(rows)
+    while pending:
+        row = pending.pop()
+        if row not in chain.stages:
+            raise ConfigError(f'--rows {row}: this chain has the rows {[r for r in ROWS if r in chain.stages]}')
+        wanted.add(row)
+        if not chain.stages[row].get('checkpoint'):
+            pending += needed_stages(chain, row)
+    return [name for name in chain.stages if name in wanted]
+
+
+def share_guides(chain: Chain, folder: Path) -> None:
+    """Use the finished teacher and assistant of another seed in `folder` (one training of each, not one a seed)."""
+    for name in ('teacher', 'assistant'):
+        finished = finished_checkpoint(folder / name)
+        if name in chain.stages and finished and not chain.stages[name].get('checkpoint'):
+            chain.stages[name]['checkpoint'] = finished
+
+
+def run_row(chain: Chain, row: str, work_dir: Path, out_dir: Path, splits: Iterable[str] = ('val',)) -> dict:
+    """Train one row of an ablation chain, measure it, and write `<out_dir>/<row>_seed<seed>.json`.
+
+    Finished work is reused, and a measured split is not measured again.
+    """
+    seed = chain.config.randomness.seed
     path = out_dir / f'{row}_seed{seed}.json'
     result = json.loads(path.read_text()) if path.is_file() else {}
     wanted = [split for split in splits if split not in result.get('metrics', {})]
     if not wanted:
         return result
-    for needed in needed_stages(chain, row):
-        if not (folder / needed / 'done.json').is_file() and not chain.stages[needed].get('checkpoint'):
-            run_row(chain, needed, seed, work_dir, out_dir, splits)
+    folder = work_dir / f'seed{seed}'
     checkpoint = run_stages(chain, folder, only=row)[row]
-    done = json.loads((folder / row / 'done.json').read_text())
-    result = dict(row=row, seed=seed, ratio=str(chain.ratio), reduction=chain.config.get('reduction', 'area'),
-                  pyramid=chain.config.get('student_pyramid', 'fine'), config=chain.name, epochs=done['epochs'],
-                  seconds=done['seconds'], metrics=result.get('metrics', {}), per_class=result.get('per_class', {}))  # fmt: skip
+    done_file = folder / row / 'done.json'
+    done = json.loads(done_file.read_text()) if done_file.is_file() else {}
+    metrics, per_class = result.get('metrics', {}), result.get('per_class', {})
     for split in wanted:
         measured = measure(bench_config(chain, row), checkpoint, split)
-        result['metrics'][split], result['per_class'][split] = measured.metrics, measured.per_class
+        metrics[split], per_class[split] = measured.metrics, measured.per_class
+    result = dict(
+        row=row,
+        seed=seed,
+        config=chain.name,
+        ratio=str(chain.ratio),
+        reduction=chain.config.get('reduction', 'area'),
+        pyramid=chain.config.get('student_pyramid', 'fine'),
+        epochs=done.get('epochs'),
+        seconds=done.get('seconds'),
+        metrics=metrics,
+        per_class=per_class,
+    )
+    out_dir.mkdir(parents=True, exist_ok=True)
     write_atomic(json.dumps(result, indent=1).encode(), path)
     return result
 
 
-def summary(results: Iterable[dict], split: str, metric: str) -> dict[str, tuple[float, float, int]]:
-    """Row → (mean, sample standard deviation or 0, seeds) of a metric on a split."""
+def read_results(out_dir: Path) -> list[dict]:
+    """Every row's JSON in a folder."""
+    return [json.loads(path.read_text()) for path in sorted(out_dir.glob('*_seed*.json'))]
+
+
+def summarise(results: Iterable[dict], split: str, metric: str) -> dict[str, tuple[float, float, int]]:
+    """Row → (mean, sample standard deviation (0 for one seed), number of seeds) of a metric on a split."""
     values: dict[str, list[float]] = {}
     for result in results:
         if metric in result['metrics'].get(split, {}):
             values.setdefault(result['row'], []).append(result['metrics'][split][metric])
-    return {
-        row: (statistics.mean(v), statistics.stdev(v) if len(v) > 1 else 0.0, len(v)) for row, v in values.items()
-    }
+    return {row: (statistics.mean(v), statistics.stdev(v) if len(v) > 1 else 0.0, len(v)) for row, v in values.items()}
+
+
+def verdict(results: Sequence[dict], split: str, metric: str) -> str:
+    """One sentence: the distilled student against the honest control, which is the stronger of the two plain rows."""
+    rows = summarise(results, split, metric)
+    controls = [row for row in CONTROLS if row in rows]
+    if 'student' not in rows or not controls:
+        return f'No verdict: rows student and one of {CONTROLS} are needed on {split}.'
+    control = max(controls, key=lambda row: rows[row][0])
+    (student, sd, seeds), (plain, plain_sd, _) = rows['student'], rows[control]
+    gain = 100 * (student - plain)
+    spread = 100 * max(sd, plain_sd)
+    certain = 'one seed: no spread known' if seeds < 2 else f'spread between seeds {spread:.1f}'
+    answer = 'Distillation pays here' if gain > spread else 'Distillation does not pay here'
+    return (
+        f'{answer}: student {100 * student:.1f} {metric} against {100 * plain:.1f} of {control}, '
+        f'{gain:+.1f} points on {split} ({certain}).'
+    )

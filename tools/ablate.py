@@ -1,7 +1,8 @@
-"""Train and test the rows that say whether distillation pays (finished rows are reused).
+"""Train and test the rows that say whether distillation pays. Finished rows are reused; the same command goes on.
 
-    python tools/ablate.py configs/pd_bccd.py --seeds 3 --cfg-options ratio=4
-    python tools/ablate.py configs/pd_bccd.py --rows lr_plain lr_init student --quick
+python tools/ablate.py configs/pd_bccd.py --seeds 3 --cfg-options ratio=4
+python tools/ablate.py configs/pd_bccd.py --rows lr_plain lr_init student
+python tools/ablate.py MY_CHAIN.py --quick
 """
 
 from __future__ import annotations
@@ -15,21 +16,29 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import mmpd  # noqa: F401
-from mmpd.ablate import ROWS, ablation_chain, run_row
-from mmpd.chain import needed_stages, read_chain
+from mmpd.ablate import QUICK_ROWS, ROWS, ablation_chain, in_order, read_results, run_row, share_guides
+from mmpd.ablate_report import write_report
+from mmpd.chain import Chain, needed_stages, read_chain
 from mmpd.cli import main_with_errors
 from mmengine.config import Config, DictAction
+from rich.console import Console
+
+console = Console(highlight=False, soft_wrap=True)
+Job = tuple[str, int]
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config')
+    parser.add_argument('config', help='a chain config with the stages assistant and student')
     parser.add_argument('--seeds', type=int, default=1, help='seeds 0..N-1')
-    parser.add_argument('--rows', nargs='+', default=list(ROWS), choices=list(ROWS), metavar='ROW')
+    parser.add_argument('--rows', nargs='+', metavar='ROW', help=f'of {list(ROWS)}; default all')
     parser.add_argument('--splits', nargs='+', default=['val'], choices=['val', 'test'])
-    parser.add_argument('--work-dir')
+    parser.add_argument('--work-dir', help='default work_dirs/ablate_<config name>')
     parser.add_argument('--out-dir', help='where the JSON of each row goes; default <work-dir>/results')
-    parser.add_argument('--jobs', type=int, default=1, help='rows trained at once, each in its own process')
+    parser.add_argument('--jobs', type=int, default=1, help='rows at once, each in a process of its own')
+    parser.add_argument('--share-guides', action='store_true', help='train teacher and assistant for seed 0 only')
+    parser.add_argument('--quick', action='store_true', help='two controls and the student, few epochs, and a verdict')
+    parser.add_argument('--quick-epochs', type=int, default=3)
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
     parser.add_argument('--one', nargs=2, metavar=('ROW', 'SEED'), help=argparse.SUPPRESS)
     return parser.parse_args(argv)
@@ -40,55 +49,83 @@ def main(argv: list[str] | None = None) -> None:
     config = Config.fromfile(args.config)
     config.merge_from_dict(args.cfg_options)
     chain = read_chain(config)
-    work_dir = Path(args.work_dir or f'work_dirs/ablate_{chain.name}')
-    out_dir = Path(args.out_dir or work_dir / 'results')
+    suffix = '_quick' if args.quick else ''
+    args.work_dir = Path(args.work_dir or f'work_dirs/ablate_{chain.name}{suffix}')
+    args.out_dir = Path(args.out_dir or args.work_dir / 'results')
     if args.one:
-        run_row(chain, args.one[0], int(args.one[1]), work_dir, out_dir, args.splits)
+        run(args, chain, (args.one[0], int(args.one[1])))
         return
-    schedule(args, chain, work_dir)
+    rows = args.rows or [*(QUICK_ROWS if args.quick else ROWS)]
+    run_all(args, chain, [row for row in rows if args.rows or row in seeded(args, chain, 0).stages])
+    for split in args.splits:
+        console.print(write_report(read_results(args.out_dir), split, args.out_dir))
 
 
-def schedule(args: argparse.Namespace, chain, work_dir: Path) -> None:
-    """Run rows in processes of their own, guides before what needs them."""
-    rows = ablation_chain(chain, 0)
-    waiting = [(row, seed) for row in rows.stages if row in _closure(rows, args.rows) for seed in range(args.seeds)]
-    running: dict[tuple[str, int], subprocess.Popen] = {}
-    done: set[tuple[str, int]] = set()
-    failed: set[tuple[str, int]] = set()
+def seeded(args: argparse.Namespace, chain: Chain, seed: int) -> Chain:
+    """The ablation chain of one seed."""
+    rows = ablation_chain(chain, seed, args.quick_epochs if args.quick else None)
+    if args.share_guides and seed > 0:
+        share_guides(rows, args.work_dir / 'seed0')
+    return rows
+
+
+def run(args: argparse.Namespace, chain: Chain, job: Job) -> None:
+    run_row(seeded(args, chain, job[1]), job[0], args.work_dir, args.out_dir, args.splits)
+
+
+def run_all(args: argparse.Namespace, chain: Chain, rows: list[str]) -> None:
+    """Every row of every seed, in order; with --jobs in processes of their own, guides before what needs them."""
+    jobs = [(row, seed) for seed in range(args.seeds) for row in in_order(seeded(args, chain, 0), rows)]
+    if args.share_guides:
+        jobs = [job for job in jobs if job[1] == 0 or job[0] not in ('teacher', 'assistant')]
+    begin = time.time()
+    if args.jobs == 1:
+        for index, job in enumerate(jobs):
+            run(args, chain, job)
+            report_progress(index + 1, len(jobs), job, begin)
+        return
+    run_parallel(args, chain, jobs, begin)
+
+
+def run_parallel(args: argparse.Namespace, chain: Chain, jobs: list[Job], begin: float) -> None:
+    waiting, done, running = list(jobs), set(), {}
+    needs = ablation_chain(chain, 0)
     while waiting or running:
-        for job in list(running):
-            status = running[job].poll()
-            if status is not None:
-                running.pop(job)
-                (failed if status else done).add(job)
-                print(f'{time.strftime("%H:%M:%S")} {job[0]} seed {job[1]}: {"FAILED" if status else "done"}', flush=True)
+        for job, process in list(running.items()):
+            if process.poll() is None:
+                continue
+            running.pop(job)
+            if process.returncode:
+                for other in running.values():
+                    other.terminate()
+                sys.exit(f'row {job[0]}, seed {job[1]} failed: see {log_file(args, job)}')
+            done.add(job)
+            report_progress(len(done), len(jobs), job, begin)
         for job in list(waiting):
-            needs = {(needed, job[1]) for needed in needed_stages(rows, job[0])}
-            if needs & failed:
+            wanted = {(name, 0 if args.share_guides else job[1]) for name in needed_stages(needs, job[0])}
+            if len(running) < args.jobs and not (wanted & set(jobs)) - done:
                 waiting.remove(job)
-                failed.add(job)
-            elif needs <= done and len(running) < args.jobs:
-                waiting.remove(job)
-                running[job] = _start(job, work_dir)
-        time.sleep(0.5)
-    if failed:
-        sys.exit(f'failed: {sorted(failed)}; see the logs in {work_dir}')
+                running[job] = start(args, job)
+        time.sleep(0.2)
 
 
-def _closure(chain, rows: list[str]) -> set[str]:
-    wanted = set()
-    pending = [row for row in rows if row in chain.stages]
-    while pending:
-        row = pending.pop()
-        wanted.add(row)
-        pending += needed_stages(chain, row)
-    return wanted
+def start(args: argparse.Namespace, job: Job) -> subprocess.Popen:
+    log_file(args, job).parent.mkdir(parents=True, exist_ok=True)
+    with open(log_file(args, job), 'a') as log:
+        command = [sys.executable, __file__, *sys.argv[1:], '--one', job[0], str(job[1])]
+        return subprocess.Popen(command, stdout=log, stderr=log)
 
 
-def _start(job: tuple[str, int], work_dir: Path) -> subprocess.Popen:
-    work_dir.mkdir(parents=True, exist_ok=True)
-    log = open(work_dir / f'{job[0]}_seed{job[1]}.log', 'a')
-    return subprocess.Popen([sys.executable, __file__, *sys.argv[1:], '--one', job[0], str(job[1])], stdout=log, stderr=log)
+def log_file(args: argparse.Namespace, job: Job) -> Path:
+    return args.work_dir / f'{job[0]}_seed{job[1]}.log'
+
+
+def report_progress(done: int, total: int, job: Job, begin: float) -> None:
+    spent = time.time() - begin
+    left = spent / done * (total - done)
+    console.print(
+        f'row {done}/{total}: {job[0]}, seed {job[1]}; {spent / 60:.0f} min spent, about {left / 60:.0f} left'
+    )
 
 
 if __name__ == '__main__':

@@ -1,0 +1,80 @@
+"""Tables and plot of an ablation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from .ablate import CONTROLS, ROWS, summarise, verdict
+from .checkpoint import write_atomic
+
+METRICS = ('AP', 'AP50', 'AP_small', 'AP_medium', 'AP_large')
+
+
+def markdown_table(results: Sequence[dict], split: str) -> str:
+    """Mean ± sd over seeds, in points, one line a row; then AP per class. Sizes are in HR pixels."""
+    columns = {metric: summarise(results, split, metric) for metric in METRICS}
+    rows = [row for row in ROWS if row in columns['AP']]
+    lines = [
+        '| row | what | seeds | ' + ' | '.join(METRICS) + ' |',
+        '|---|---|---|' + '---|' * len(METRICS),
+    ]
+    for row in rows:
+        cells = [_cell(columns[metric].get(row)) for metric in METRICS]
+        lines.append(f'| `{row}` | {ROWS[row]} | {columns["AP"][row][2]} | ' + ' | '.join(cells) + ' |')
+    return '\n'.join([*lines, '', _per_class(results, rows, split)])
+
+
+def _per_class(results: Sequence[dict], rows: Sequence[str], split: str) -> str:
+    classes = sorted({name for result in results for name in result['per_class'].get(split, {})})
+    lines = ['| AP by class | ' + ' | '.join(classes) + ' |', '|---|' + '---|' * len(classes)]
+    for row in rows:
+        own = [result['per_class'].get(split, {}) for result in results if result['row'] == row]
+        means = []
+        for name in classes:
+            values = [scores[name]['AP'] for scores in own if name in scores]
+            means.append(f'{100 * sum(values) / len(values):.1f}' if values else '')
+        lines.append(f'| `{row}` | ' + ' | '.join(means) + ' |')
+    return '\n'.join(lines)
+
+
+def _cell(value: tuple[float, float, int] | None) -> str:
+    if value is None:
+        return ''
+    mean, sd, seeds = value
+    return f'{100 * mean:.1f}' + (f' ± {100 * sd:.1f}' if seeds > 1 else '')
+
+
+def plot(results: Sequence[dict], split: str, path: Path, metric: str = 'AP') -> None:
+    """Bars with standard deviations; the honest control is drawn as a line across."""
+    import matplotlib
+
+    matplotlib.use('Agg')
+    from matplotlib import pyplot as plt
+
+    rows = {row: value for row, value in summarise(results, split, metric).items() if row in ROWS}
+    names = [row for row in ROWS if row in rows]
+    figure, axes = plt.subplots(figsize=(8, 0.5 + 0.42 * len(names)))
+    colours = ['#888888' if row in CONTROLS else '#bbccee' if row in ('teacher', 'hr_plain', 'assistant') else '#3377cc'
+               for row in names]  # fmt: skip
+    axes.barh(
+        names, [100 * rows[n][0] for n in names], xerr=[100 * rows[n][1] for n in names], color=colours, capsize=3
+    )
+    controls = [100 * rows[n][0] for n in CONTROLS if n in rows]
+    if controls:
+        axes.axvline(max(controls), color='black', linewidth=1, linestyle='--')
+    axes.invert_yaxis()
+    axes.set_xlabel(f'{metric} on {split}, points (dashed: the stronger plain LR row)')
+    for index, name in enumerate(names):
+        axes.text(0.5, index, f'{100 * rows[name][0]:.1f}', va='center', color='black', fontsize=8)
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def write_report(results: Sequence[dict], split: str, out_dir: Path) -> str:
+    """Write `table_<split>.md` and `plot_<split>.png`; returns the table with the verdict under it."""
+    text = markdown_table(results, split) + '\n\n' + verdict(results, split, 'AP') + '\n'
+    write_atomic(text.encode(), out_dir / f'table_{split}.md')
+    plot(results, split, out_dir / f'plot_{split}.png')
+    return text
