@@ -1,0 +1,61 @@
+from mmpd.chain import read_chain
+from mmpd.cost import chain_costs, network_cost, size_of
+from mmpd.errors import ConfigError
+from mmpd.testing import Network, network_of
+from tests.toys import build_model, toy_chain, toy_retinanet
+
+import pytest
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+
+@pytest.fixture(autouse=True)
+def _scope() -> None:
+    init_default_scope('mmdet')
+
+
+def test_four_times_the_pixels_are_four_times_the_flops() -> None:
+    """All sides are multiples of the coarsest stride, so each convolution's output has exactly four times the cells."""
+    small = network_cost(toy_retinanet(), (64, 64))
+    large = network_cost(toy_retinanet(), (128, 128))
+    assert large.flops == pytest.approx(4 * small.flops, rel=1e-6)
+    assert large.params == small.params
+    assert large.pixels == 4 * small.pixels
+
+
+def test_params_are_those_of_the_network() -> None:
+    net = build_model(toy_retinanet())
+    assert network_cost(toy_retinanet(), (64, 48)).params == sum(parameter.numel() for parameter in net.parameters())
+
+
+def test_flops_are_of_the_padded_image_and_pixels_of_the_image() -> None:
+    cost = network_cost(toy_retinanet(), (50, 40))
+    assert cost.flops == network_cost(toy_retinanet(), (64, 64)).flops
+    assert cost.pixels == 50 * 40
+
+
+def test_flops_of_the_stem_by_hand() -> None:
+    """A wider head changes nothing but the head: the difference is its own multiply-adds."""
+    narrow, wide = toy_retinanet(num_classes=2), toy_retinanet(num_classes=5)
+    cells = sum((64 // stride) ** 2 for stride in (8, 16, 32, 64))
+    difference = network_cost(wide, (64, 64)).flops - network_cost(narrow, (64, 64)).flops
+    assert difference == cells * 3 * 9 * 8  # three more outputs of a 3×3 convolution on 8 channels
+
+
+def test_chain_shows_both_pyramids_of_lr_networks_the_configured_one_first(tmp_path) -> None:
+    costs = chain_costs(read_chain(toy_chain(tmp_path, student_pyramid='cheap')))
+    named = [('teacher', ''), ('assistant', ''), ('student', 'cheap'), ('student', 'fine')]
+    assert [(cost.name, cost.pyramid) for cost in costs] == named
+    teacher, assistant, cheap, fine = costs
+    assert (teacher.size, fine.size, cheap.size) == ((64, 48), (32, 24), (32, 24))
+    assert teacher.flops > assistant.flops > fine.flops > cheap.flops
+    assert teacher.pixels == 4 * fine.pixels
+
+
+def test_size_of_a_pipeline(tmp_path) -> None:
+    chain = toy_chain(tmp_path)
+    assert size_of(network_of(chain)) == (32, 24)
+    assert size_of(network_of(chain, 'teacher')) == (64, 48)
+    bare = Network('bare', Config(dict(test_dataloader=dict(dataset=dict(pipeline=[dict(type='LoadImageFromFile')])))))
+    with pytest.raises(ConfigError, match='give --size'):
+        size_of(bare)

@@ -1,0 +1,83 @@
+from mmpd.cost import Cost
+from mmpd.report import Row, comparison_table, cost_table, count_text, measurement_tables, verdict
+from mmpd.testing import Measurement
+
+import pytest
+from rich.console import Console
+
+
+def shown(*tables) -> str:
+    console = Console(width=200)
+    with console.capture() as capture:
+        console.print(*tables)
+    return capture.get()
+
+
+def measured(ap50: float, ap: float) -> Measurement:
+    return Measurement({'AP50': ap50, 'AP': ap})
+
+
+FULL = Measurement(
+    {'AP50': 0.51, 'AP50_11': 0.52, 'AP': 0.25, 'AP75': 0.2, 'AP_small': 0.125, 'gt_small': 7.0, 'gt_large': 0.0},
+    {'ring': {'gt': 7, 'AP50': 0.61, 'AP50_11': 0.62, 'AP': 0.31}},
+)
+
+
+@pytest.mark.parametrize(
+    ('distilled', 'plain', 'words'),
+    [
+        ((0.5, 0.3), (0.4, 0.2), ['beat the', 'AP50 +0.100', 'AP50:95 +0.100', '50% of what']),
+        ((0.3, 0.1), (0.4, 0.2), ['did NOT beat', 'AP50 -0.100', '-50%']),
+        ((0.4, 0.2), (0.4, 0.2), ['did NOT beat', '+0.000']),
+        ((0.5, 0.1), (0.4, 0.2), ['in one measure and not in the other']),
+    ],
+)
+def test_verdict_says_what_the_numbers_say(distilled, plain, words) -> None:
+    text = verdict(measured(*distilled), measured(*plain), teacher=measured(0.6, 0.4))
+    for word in words:
+        assert word in text
+
+
+def test_verdict_without_a_loss_to_win_back() -> None:
+    assert '%' not in verdict(measured(0.5, 0.3), measured(0.4, 0.2), teacher=measured(0.3, 0.1))
+
+
+def test_measurement_tables() -> None:
+    text = shown(*measurement_tables('student', FULL))
+    for part in (
+        '0.510',
+        '0.520',
+        '0.250',
+        '0.125',
+        'HR pixels',
+        '< 32²',
+        '32²–96²',
+        '≥ 96²',
+        'ring',
+        '0.610',
+        '0.310',
+    ):
+        assert part in text
+    assert 'medium' in text and '–' in text  # a size without objects has no AP
+
+
+def test_another_tasks_metrics_are_shown_as_they_are() -> None:
+    text = shown(*measurement_tables('classifier', Measurement({'top1': 71.25})))
+    assert 'top1' in text and '71.25' in text
+
+
+def test_shares_are_of_the_first_row() -> None:
+    costs = [
+        Cost('teacher', '', (320, 240), 10_000_000, 4_000_000_000),
+        Cost('student', 'fine', (160, 120), 1_500, 10**9),
+    ]
+    text = shown(cost_table(costs))
+    for part in ('100%', '25%', '10 M', '4 G', '1.5 k', '1 G', '160×120'):
+        assert part in text
+    rows = [Row('teacher (HR)', costs[0], FULL), Row('student (LR)', costs[1], FULL)]
+    text = shown(comparison_table(rows, 'demo'))
+    assert 'student (LR)' in text and '25%' in text and '0.510' in text
+
+
+def test_count_text() -> None:
+    assert [count_text(value) for value in (12, 1_234, 88_600_000, 4.2e9)] == ['12', '1.23 k', '88.6 M', '4.2 G']
