@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from mmdet.registry import HOOKS
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-Listener = Callable[[str, int, int], None]
-"""Called with ('train' or 'test', iterations done, iterations in all) after each iteration."""
+Listener = Callable[[str, str, int, int], None]
+"""Called after each iteration with (name of the work dir: the stage, 'train' or 'test', iterations done, in all)."""
 
 _listeners: list[Listener] = []
 
@@ -33,12 +34,12 @@ class ProgressHook(Hook):
     priority = 'VERY_LOW'
 
     def after_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
-        _tell('train', runner.iter + 1, runner.max_iters)
+        _tell(runner, 'train', runner.iter + 1, runner.max_iters)
 
     def after_test_iter(self, runner: Runner, batch_idx: int, *args: Any, **kwargs: Any) -> None:
-        _tell('test', batch_idx + 1, len(runner.test_dataloader))
+        _tell(runner, 'test', batch_idx + 1, len(runner.test_dataloader))
 
 
-def _tell(mode: str, done: int, total: int) -> None:
+def _tell(runner: Runner, mode: str, done: int, total: int) -> None:
     for listener in _listeners:
-        listener(mode, done, total)
+        listener(Path(runner.work_dir).name, mode, done, total)

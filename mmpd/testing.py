@@ -1,55 +1,178 @@
-"""Measure a network: one Runner test loop over a split, nothing trained."""
+"""Measure one network: from a config and a checkpoint to its metrics on a split, with an ordinary mmengine Runner."""
 
 from __future__ import annotations
 
+import tempfile
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from typing import Any
 
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
+from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
-from .checkpoint import load_into
+from .chain import bench_config, is_chain, read_chain
+from .checkpoint import dataset_meta, load_checkpoint, load_into
 from .errors import ConfigError
+from .progress import ProgressHook
+
+_KEPT = ('default_scope', 'custom_imports', 'env_cfg', 'test_cfg', 'test_evaluator', 'test_dataloader')
 
 
-@dataclass
+@dataclass(frozen=True)
+class Network:
+    """A plain network and the data that it is measured on.
+
+    Attributes:
+        name: stage name, or the config's file name.
+        config: `model` is the plain network (never a Distiller), `test_dataloader` the split that was asked for.
+    """
+
+    name: str
+    config: Config
+
+    @property
+    def pipeline(self) -> list[dict]:
+        """Transforms of the split, from the file to what the network sees."""
+        dataset = self.config.test_dataloader.dataset
+        while 'pipeline' not in dataset and ('dataset' in dataset or 'datasets' in dataset):
+            dataset = dataset['dataset'] if 'dataset' in dataset else dataset['datasets'][0]
+        return dataset.pipeline
+
+    @property
+    def knows_hr(self) -> bool:
+        """Whether the pipeline tells HR pixels: it reduces HR images, rather than reading LR ones."""
+        return any(_is(transform, 'ReduceResolution') for transform in self.pipeline)
+
+
+@dataclass(frozen=True)
 class Measurement:
-    """What a test gave: metrics as fractions (0..1) under their names, and AP per class where the metric has it."""
+    """Metrics of a network, as fractions 0..1 under their names without prefix ('AP50'); `per_class` as
+    `PDMetric.per_class` ({} for another task's metrics, and on every rank but the first)."""
 
     metrics: dict[str, float]
     per_class: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
-def measure(config: Config, checkpoint: str | Path, split: str = 'test', launcher: str = 'none') -> Measurement:
-    """Test the weights in `checkpoint` on a split of a bench (or deploy) config.
-
-    Args:
-        config: an ordinary mmengine config of a plain network with `test_dataloader` (and `val_dataloader` for 'val').
-        checkpoint: plain weights or a Runner checkpoint, also of a Distiller.
-        split: 'val' or 'test'.
+def read_config(path: str | Path, options: dict | None = None) -> Config:
+    """A config file with `--cfg-options` merged in.
 
     Raises:
-        ConfigError: unknown split, or the config has no such dataloader.
-        CheckpointError: the weights do not fit.
+        ConfigError: no such file.
     """
-    if split not in ('val', 'test') or f'{split}_dataloader' not in config:
-        raise ConfigError(f"split = {split!r}: use 'val' or 'test', and a config that has {split}_dataloader")
-    config = Config(config.to_dict())
-    config.test_dataloader = config[f'{split}_dataloader']
-    config.test_evaluator = config.get(f'{split}_evaluator') or config.test_evaluator
-    config.launcher = launcher
-    for key in ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler', 'val_dataloader', 'val_cfg',
-                'val_evaluator', 'custom_hooks'):  # fmt: skip
-        config.pop(key, None)
-    config.default_hooks = dict(checkpoint=None)
-    config.log_level = 'WARNING'
-    config.experiment_name = f'measure_{time.time_ns()}'
-    with TemporaryDirectory(prefix='mmpd_') as folder:
-        config.work_dir = folder
-        runner = Runner.from_cfg(config)
-        load_into(runner.model, checkpoint)
-        metrics = {key.split('/')[-1]: float(value) for key, value in runner.test().items()}
-        per_class = getattr(runner.test_evaluator.metrics[0], 'per_class', {})
-    return Measurement(metrics, per_class)
+    if not Path(path).is_file():
+        raise ConfigError(f'CONFIG = {str(path)!r}: no such file')
+    config = Config.fromfile(path)
+    config.merge_from_dict(options or {})
+    return config
+
+
+def final_stage(names_to_stage: dict[str, ConfigDict]) -> str:
+    """The stage that a chain is for: the last LR stage with a guide, else the last LR stage, else the last."""
+    names = list(names_to_stage)
+    low = [name for name in names if names_to_stage[name].size == 'lr']
+    distilled = [name for name in low if names_to_stage[name].get('guide')]
+    return (distilled or low or names)[-1]
+
+
+def network_of(config: Config, stage: str | None = None, split: str = 'test') -> Network:
+    """The network that a config means.
+
+    Args:
+        config: a chain (its student is meant, or `stage`), a stage's dumped config (the student of its Distiller is
+            meant), `bench.py`, `deploy.py`, or any mmdet config with a test set.
+        stage: of a chain only.
+        split: 'test' or 'val': which of the config's dataloaders.
+
+    Raises:
+        ConfigError: no such stage or split, or `stage` given for a config that is no chain.
+    """
+    if is_chain(config):
+        chain = read_chain(config)
+        name = stage or final_stage(chain.stages)
+        if name not in chain.stages:
+            raise ConfigError(f'--stage {name}: the stages of this chain are {list(chain.stages)}')
+        plain = bench_config(chain, name)
+        plain.env_cfg = config.get('env_cfg', {})
+    else:
+        if stage:
+            raise ConfigError(f'--stage {stage}: this config is no chain (it has no `stages`); leave --stage out')
+        plain, name = Config(config.to_dict()), Path(config.filename or 'network').stem
+    loader = plain.get(f'{split}_dataloader')
+    if loader is None:
+        raise ConfigError(f'{split}_dataloader is missing in the config: --split {split} has nothing to measure on')
+    plain.test_dataloader = loader
+    if str(plain.model.type).rpartition('.')[2] == 'Distiller':
+        plain.model = plain.model.student
+    if plain.get('default_scope', 'mmdet') == 'mmdet':
+        plain.test_evaluator = dict(type='PDMetric')
+    plain.test_cfg = plain.get('test_cfg') or dict(type='TestLoop')
+    return Network(name, Config({key: plain[key] for key in ('model', *_KEPT) if plain.get(key) is not None}))
+
+
+def measure(
+    config: Config,
+    checkpoint: str | Path,
+    split: str = 'test',
+    launcher: str = 'none',
+    stage: str | None = None,
+    show_dir: str | Path | None = None,
+) -> Measurement:
+    """Run a network over a split.
+
+    Args:
+        config, stage, split: as `network_of`.
+        checkpoint: plain weights or a Runner checkpoint, also of a Distiller.
+        launcher: as mmengine has them: 'none', 'pytorch', 'slurm', 'mpi'.
+        show_dir: draw ground truth and predictions (score ≥ 0.3) of each image into this folder.
+
+    Raises:
+        CheckpointError: the file is damaged or does not fit the network.
+        ConfigError: as `network_of`; or it was trained on other classes than those of the split.
+    """
+    network = network_of(config, stage, split)
+    with tempfile.TemporaryDirectory(prefix='mmpd-test-') as work_dir:
+        runner = Runner.from_cfg(_runner_config(network, work_dir, launcher, show_dir))
+        runner.register_hook(ProgressHook())
+        model: Any = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        check_classes(checkpoint, runner.test_dataloader.dataset.metainfo.get('classes'))
+        load_into(model, checkpoint)
+        metrics = {key.rpartition('/')[2]: float(value) for key, value in runner.test().items()}
+        found = [getattr(metric, 'per_class', {}) for metric in runner.test_loop.evaluator.metrics]
+    return Measurement(metrics, next(filter(None, found), {}))
+
+
+def _runner_config(network: Network, work_dir: str, launcher: str, show_dir: str | Path | None) -> Config:
+    config = Config(network.config.to_dict())
+    config.update(
+        work_dir=work_dir,
+        launcher=launcher,
+        log_level='WARNING',
+        experiment_name=f'test_{time.time_ns()}',  # mmengine keeps one logger per name for the whole process
+    )
+    if show_dir is not None:
+        config.visualizer = dict(type='DetLocalVisualizer', name=f'visualizer_{time.time_ns()}')
+        config.default_hooks = dict(
+            visualization=dict(type='DetVisualizationHook', draw=True, test_out_dir=str(Path(show_dir).resolve()))
+        )
+    return config
+
+
+def check_classes(checkpoint: str | Path, classes: Iterable[str] | None) -> None:
+    """Same number of classes in another order would load and give wrong numbers.
+
+    Raises:
+        ConfigError: the checkpoint names its classes, and they are not `classes`.
+    """
+    trained = dataset_meta(load_checkpoint(checkpoint)).get('classes')
+    if trained and classes and tuple(trained) != tuple(classes):
+        raise ConfigError(
+            f'{checkpoint} was trained on the classes {tuple(trained)}, the data set has {tuple(classes)}: '
+            'set metainfo.classes of the data set to the former, in that order'
+        )
+
+
+def _is(transform: dict, name: str) -> bool:
+    return str(transform.get('type')).rpartition('.')[2] == name

@@ -1,0 +1,92 @@
+from mmpd.chain import bench_config, deploy_config, read_chain, stage_config, stage_detector
+from mmpd.errors import CheckpointError, ConfigError
+from mmpd.progress import listening
+from mmpd.testing import check_classes, final_stage, measure, network_of, read_config
+from tests.toys import CLASSES, save_weights, toy_chain, toy_retinanet
+
+import pytest
+import torch
+from mmengine.config import Config
+
+
+@pytest.fixture
+def chain(tmp_path) -> Config:
+    return toy_chain(tmp_path)
+
+
+@pytest.fixture
+def weights(tmp_path, chain) -> str:
+    """Weights of the student, whose boxes are not all below the score threshold."""
+    save_weights(stage_detector(read_chain(chain), 'student'), tmp_path / 'student.pth')
+    return str(tmp_path / 'student.pth')
+
+
+def test_final_stage_is_the_distilled_lr_one(chain) -> None:
+    plain = {**chain.stages.student, 'guide': None, 'init_from': None}
+    stages = dict(teacher=chain.stages.teacher, student=chain.stages.student, control=Config(plain)._cfg_dict)
+    assert final_stage(stages) == 'student'
+    assert final_stage({'teacher': chain.stages.teacher, 'control': stages['control']}) == 'control'
+    assert final_stage({'teacher': chain.stages.teacher}) == 'teacher'
+
+
+def test_four_kinds_of_config_mean_the_same_network(tmp_path, chain) -> None:
+    read = read_chain(chain)
+    stage = stage_config(read, 'student', tmp_path, dict(assistant='a.pth'))
+    networks = [
+        network_of(config) for config in (chain, stage, bench_config(read, 'student'), deploy_config(read, 'student'))
+    ]
+    for network in networks:
+        assert network.config.model == networks[0].config.model
+        assert network.config.model.type == 'RetinaNet'
+        assert network.config.test_evaluator.type == 'PDMetric'
+    assert [network.knows_hr for network in networks] == [True, True, True, False]
+
+
+def test_split_and_stage(chain) -> None:
+    network = network_of(chain, 'teacher', 'val')
+    assert network.name == 'teacher'
+    assert network.config.test_dataloader.dataset.ann_file.endswith('val.txt')
+    with pytest.raises(ConfigError, match="--stage boss.*'teacher', 'assistant', 'student'"):
+        network_of(chain, 'boss')
+    with pytest.raises(ConfigError, match='no chain'):
+        network_of(bench_config(read_chain(chain), 'student'), 'student')
+    with pytest.raises(ConfigError, match='val_dataloader is missing'):
+        network_of(deploy_config(read_chain(chain), 'student'), split='val')
+
+
+def test_missing_config() -> None:
+    with pytest.raises(ConfigError, match='no such file'):
+        read_config('configs/none.py')
+
+
+def test_measure_is_the_same_through_chain_and_bench(chain, weights, tmp_path) -> None:
+    heard = []
+    with listening(lambda *event: heard.append(event)):
+        from_chain = measure(chain, weights, show_dir=tmp_path / 'shown')
+    assert from_chain == measure(bench_config(read_chain(chain), 'student'), weights)
+    assert {'AP', 'AP50', 'AP50_11', 'AP75', 'gt_small'} <= from_chain.metrics.keys()
+    assert set(from_chain.per_class) <= set(CLASSES)
+    assert [event[1:] for event in heard] == [('test', 1, 1)]
+    assert len(list((tmp_path / 'shown').iterdir())) == 2
+
+
+def test_measure_reads_a_distillers_runner_checkpoint(chain, weights, tmp_path) -> None:
+    plain = torch.load(weights)
+    state = {f'student.{key}': value for key, value in plain['state_dict'].items()}
+    torch.save(
+        dict(state_dict={**state, 'terms.isrd.x': torch.zeros(1)}, meta=plain['meta'], optimizer={}),
+        tmp_path / 'epoch_1.pth',
+    )
+    assert measure(chain, tmp_path / 'epoch_1.pth') == measure(chain, weights)
+
+
+def test_weights_of_another_network_or_other_classes(chain, weights, tmp_path) -> None:
+    with pytest.raises(CheckpointError, match='does not fit'):
+        measure(chain, weights, stage='teacher')
+    save_weights(toy_retinanet(), tmp_path / 'other.pth')
+    content = torch.load(tmp_path / 'other.pth')
+    content['meta']['dataset_meta']['classes'] = CLASSES[::-1]
+    torch.save(content, tmp_path / 'other.pth')
+    with pytest.raises(ConfigError, match='in that order'):
+        check_classes(tmp_path / 'other.pth', CLASSES)
+    check_classes(tmp_path / 'other.pth', CLASSES[::-1])
