@@ -13,6 +13,8 @@ from fractions import Fraction
 from ..errors import ConfigError
 
 PLANS = ('auto', 'window', 'resample')
+OCTAVE = 1.001
+"""log2 of the largest ratio of sizes that still meet. Pyramids step by exactly 2, where rounding would decide."""
 
 
 @dataclass(frozen=True)
@@ -142,11 +144,11 @@ def _resample_matches(guide: Sequence[Level], student_hr: Sequence[Level]) -> li
     takes: dict[int, set[int]] = {index: set() for index in range(len(student_hr))}
     for s in takes:
         nearest = min(range(len(guide)), key=lambda g, s=s: distance(g, s))  # type: ignore[misc]
-        if distance(nearest, s) <= 1.0:  # further than a factor 2 there is no object that both would find
+        if distance(nearest, s) <= OCTAVE:  # further than a factor 2 there is no object that both would find
             takes[s].add(nearest)
     for g in range(len(guide)):
         nearest = min(takes, key=lambda s, g=g: distance(g, s))  # type: ignore[misc]
-        if guide[g].size <= student_hr[nearest].size * 2:
+        if guide[g].size <= student_hr[nearest].size * 2**OCTAVE:
             takes[nearest].add(g)
     matches = []
     for s, levels in takes.items():
