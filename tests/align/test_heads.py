@@ -17,12 +17,33 @@ GN = dict(type='GN', num_groups=2, requires_grad=True)
 COMMON = dict(num_classes=3, in_channels=8, feat_channels=8, stacked_convs=1)
 HEADS = {
     'retina': {**toy_retinanet(3, num_outs=4)['bbox_head'], 'anchor_generator': {**SQUARES, 'ratios': [0.5, 1.0, 2.0]}},
-    'fcos': dict(type='FCOSHead', norm_cfg=GN, strides=[8, 16], norm_on_bbox=True, centerness_on_reg=True, regress_ranges=((-1, 64), (64, 1e8)), **COMMON),
+    'fcos': dict(
+        type='FCOSHead',
+        norm_cfg=GN,
+        strides=[8, 16],
+        norm_on_bbox=True,
+        centerness_on_reg=True,
+        regress_ranges=((-1, 64), (64, 1e8)),
+        **COMMON,
+    ),
     'fcos_pixels': dict(type='FCOSHead', norm_cfg=GN, strides=[8, 16], regress_ranges=((-1, 64), (64, 1e8)), **COMMON),
-    'atss': dict(type='ATSSHead', norm_cfg=GN, anchor_generator=SQUARES, bbox_coder=dict(type='DeltaXYWHBBoxCoder', target_stds=[0.1, 0.1, 0.2, 0.2]), **COMMON),
+    'atss': dict(
+        type='ATSSHead',
+        norm_cfg=GN,
+        anchor_generator=SQUARES,
+        bbox_coder=dict(type='DeltaXYWHBBoxCoder', target_stds=[0.1, 0.1, 0.2, 0.2]),
+        **COMMON,
+    ),
     'gfl': dict(type='GFLHead', norm_cfg=GN, anchor_generator=SQUARES, reg_max=4, **COMMON),
-    'rtmdet': dict(type='RTMDetSepBNHead', bbox_coder=dict(type='DistancePointBBoxCoder'), anchor_generator=POINTS, with_objectness=False, norm_cfg=dict(type='BN'), **COMMON),
-}  # fmt: skip
+    'rtmdet': dict(
+        type='RTMDetSepBNHead',
+        bbox_coder=dict(type='DistancePointBBoxCoder'),
+        anchor_generator=POINTS,
+        with_objectness=False,
+        norm_cfg=dict(type='BN'),
+        **COMMON,
+    ),
+}
 NO_FILTER = ConfigDict(nms_pre=10**6, score_thr=-1.0, max_per_img=10**6, min_bbox_size=-1)
 
 
@@ -81,7 +102,7 @@ def test_shapes_are_h_w_anchors(name):
 
 @pytest.mark.parametrize('name', ['fcos', 'fcos_pixels'])
 def test_fcos_boxes_do_not_depend_on_the_mode(name):
-    """With norm_on_bbox it predicts strides while it trains and pixels in eval; guide and student are in different modes."""
+    """With norm_on_bbox it predicts strides in training, pixels in eval; guide and student are in different modes."""
     head = build_head(name)
     with torch.no_grad():
         in_eval = [level.boxes for level in responses(head, head(features()))]

@@ -1,0 +1,69 @@
+"""ISRD: the shape rule at every ratio, and what the decoder is."""
+
+from mmpd.losses.isrd import ISRDDecoder, isrd_loss, isrd_scale
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+
+def test_the_decoder_is_a_convolution_without_bias_a_shuffle_and_prelu():
+    decoder = ISRDDecoder(5, 4)
+    assert {name: tuple(p.shape) for name, p in decoder.named_parameters()} == {
+        'conv.weight': (48, 5, 1, 1),
+        'activation.weight': (3,),
+    }
+    stem = torch.randn(2, 5, 3, 4)
+    expected = F.prelu(F.pixel_shuffle(F.conv2d(stem, decoder.conv.weight), 4), decoder.activation.weight)
+    torch.testing.assert_close(decoder(stem, (12, 16)), expected)
+
+
+@pytest.mark.parametrize(
+    ('hr', 'stem', 'scale'), [(64, 32, 2), (64, 16, 4), (96, 16, 6), (128, 16, 8), (128, 48, 3), (65, 32, 3)]
+)
+def test_scale_is_the_rounded_up_quotient(hr, stem, scale):
+    assert isrd_scale(hr, stem) == scale
+
+
+def constant_decoder(scale: int) -> ISRDDecoder:
+    """Repeats its one channel: each stem cell paints its scale × scale block."""
+    decoder = ISRDDecoder(1, scale)
+    torch.nn.init.ones_(decoder.conv.weight)
+    return decoder
+
+
+@pytest.mark.parametrize('overhang', [0, 1, 3])
+def test_a_small_overhang_is_cropped_exactly(overhang):
+    stem = torch.rand(1, 1, 5, 6)
+    size = (20 - overhang, 24 - overhang)
+    expected = stem.repeat_interleave(4, 2).repeat_interleave(4, 3)[..., : size[0], : size[1]].expand(-1, 3, -1, -1)
+    torch.testing.assert_close(constant_decoder(4)(stem, size), expected)
+
+
+def test_a_larger_overhang_is_resized_and_not_cropped():
+    """Ratio 4/3, stem stride 2: 3 pixels a cell instead of 8/3. A crop would put the right end a ninth of the side off."""
+    hr, cells = 128, 48
+    ramp = torch.linspace(0, 1, cells).expand(1, 1, cells, cells)
+    rebuilt = constant_decoder(isrd_scale(hr, cells))(ramp, (hr, hr))
+    assert rebuilt.shape == (1, 3, hr, hr)
+    torch.testing.assert_close(rebuilt[0, 0, 0], torch.linspace(0, 1, hr), atol=0.02, rtol=0)
+    cropped = ramp.repeat_interleave(3, 3)[0, 0, 0, :hr]
+    assert abs(float(cropped[-1]) - 1) > 0.1
+
+
+def test_a_decoder_that_falls_short_is_resized_too():
+    assert ISRDDecoder(1, 2)(torch.rand(1, 1, 8, 8), (17, 17)).shape == (1, 3, 17, 17)
+
+
+def test_loss_is_the_mean_distance_off_the_padding():
+    rebuilt, image = torch.zeros(1, 3, 2, 2), torch.tensor([[1.0, 2.0], [50.0, 50.0]]).expand(1, 3, 2, 2)
+    valid = torch.tensor([[[[True, True], [False, False]]]])
+    assert float(isrd_loss(rebuilt, image, valid)) == 1.5
+    assert float(isrd_loss(image, image, valid)) == 0.0
+    assert float(isrd_loss(rebuilt, image, torch.zeros_like(valid))) == 0.0
+
+
+def test_gradient_reaches_stem_and_decoder():
+    decoder, stem = ISRDDecoder(2, 2), torch.randn(1, 2, 3, 3, requires_grad=True)
+    isrd_loss(decoder(stem, (6, 6)), torch.randn(1, 3, 6, 6), torch.ones(1, 1, 6, 6, dtype=torch.bool)).backward()
+    assert stem.grad.abs().sum() > 0 and all(p.grad.abs().sum() > 0 for p in decoder.parameters())
