@@ -88,7 +88,7 @@ def _plain(stage: ConfigDict, schedule: dict, init_from: str | None = None) -> C
 
 
 def in_order(chain: Chain, rows: Sequence[str]) -> list[str]:
-    """The rows of an ablation chain and the stages that they need, guides first.
+    """The rows of an ablation chain and the stages that they need and that are not given, guides first.
 
     Raises:
         ConfigError: unknown row.
@@ -99,8 +99,7 @@ def in_order(chain: Chain, rows: Sequence[str]) -> list[str]:
         if row not in chain.stages:
             raise ConfigError(f'--rows {row}: this chain has the rows {[r for r in ROWS if r in chain.stages]}')
         wanted.add(row)
-        if not chain.stages[row].get('checkpoint'):
-            pending += needed_stages(chain, row)
+        pending += [name for name in needed_stages(chain, row) if not chain.stages[name].get('checkpoint')]
     return [name for name in chain.stages if name in wanted]
 
 

@@ -1,0 +1,103 @@
+"""Rows of an ablation: equal training, one change a row, finished work reused, an honest verdict."""
+
+import json
+
+from mmpd.ablate import (
+    ROWS,
+    ablation_chain,
+    in_order,
+    read_results,
+    run_row,
+    share_guides,
+    summarise,
+    verdict,
+)
+from mmpd.ablate_report import markdown_table, write_report
+from mmpd.chain import read_chain, stage_detector
+from mmpd.errors import ConfigError
+from tests.toys import toy_chain
+
+import pytest
+
+
+def result(row, seed, ap, split='val'):
+    return dict(row=row, seed=seed, metrics={split: dict(AP=ap)}, per_class={split: dict(disc=dict(AP=ap))})
+
+
+def test_every_row_is_a_stage_with_equal_training(tmp_path):
+    chain = ablation_chain(read_chain(toy_chain(tmp_path, epochs=3)), seed=7)
+    assert set(chain.stages) == set(ROWS)
+    epochs = {name: stage.get('schedule', {}).get('max_epochs', 3) for name, stage in chain.stages.items()}
+    # a row behind which there is no assistant trains for the assistant's epochs too
+    assert epochs['lr_plain'] == epochs['hr_plain'] == epochs['one_stage'] == 6
+    assert epochs['lr_init'] == epochs['student'] == epochs['lr_isrd'] == 3
+    assert chain.config.randomness.seed == 7
+
+
+def test_rows_differ_from_the_student_in_one_thing(tmp_path):
+    chain = ablation_chain(read_chain(toy_chain(tmp_path)))
+    student = chain.stages['student']
+    for row in ('lr_plain', 'lr_init', 'lr_feature', 'one_stage'):
+        assert stage_detector(chain, row).to_dict() == stage_detector(chain, 'student').to_dict()
+    assert chain.stages['lr_init'].init_from == 'assistant' and not chain.stages['lr_init'].guide
+    assert list(chain.stages['lr_feature'].terms) == ['feature']
+    assert chain.stages['lr_feature'].terms.feature == student.terms.feature
+    assert chain.stages['one_stage'].guide == 'teacher' and chain.stages['one_stage'].terms == student.terms
+
+
+def test_rows_bring_what_they_need_in_order(tmp_path):
+    chain = ablation_chain(read_chain(toy_chain(tmp_path)))
+    assert in_order(chain, ['student', 'lr_plain']) == ['teacher', 'assistant', 'student', 'lr_plain']
+    with pytest.raises(ConfigError, match='--rows lr_magic'):
+        in_order(chain, ['lr_magic'])
+
+
+def test_a_chain_without_student_is_refused(tmp_path):
+    config = toy_chain(tmp_path)
+    config.stages.pop('student')
+    with pytest.raises(ConfigError, match='assistant and student'):
+        ablation_chain(read_chain(config))
+
+
+def test_rows_run_end_to_end_and_are_reused(tmp_path):
+    plain = read_chain(toy_chain(tmp_path))
+    chain = ablation_chain(plain, epochs=1)
+    out = tmp_path / 'out'
+    for row in in_order(chain, ['lr_init', 'student']):
+        run_row(chain, row, tmp_path / 'work', out)
+    assert {r['row'] for r in read_results(out)} == {'teacher', 'assistant', 'lr_init', 'student'}
+    path = out / 'student_seed0.json'
+    stored = json.loads(path.read_text())
+    assert 0 <= stored['metrics']['val']['AP'] <= 1 and stored['epochs'] == 1
+    before = path.stat().st_mtime_ns
+    assert run_row(chain, 'student', tmp_path / 'work', out) == stored
+    assert path.stat().st_mtime_ns == before
+    # another seed can borrow the guides, and then needs no training of its own for them
+    other = ablation_chain(plain, seed=1, epochs=1)
+    share_guides(other, tmp_path / 'work' / 'seed0')
+    assert in_order(other, ['lr_init']) == ['lr_init']
+    text = write_report(read_results(out), 'val', out)
+    assert '| `student` |' in text and (out / 'plot_val.png').stat().st_size > 1000
+
+
+def test_summary_is_mean_and_sample_deviation():
+    rows = summarise([result('student', 0, 0.40), result('student', 1, 0.44)], 'val', 'AP')
+    mean, sd, seeds = rows['student']
+    assert (mean, seeds) == (pytest.approx(0.42), 2) and sd == pytest.approx(0.0282843, rel=1e-5)
+    assert '42.0 ± 2.8' in markdown_table([result('student', 0, 0.40), result('student', 1, 0.44)], 'val')
+
+
+@pytest.mark.parametrize(
+    ('student', 'plain', 'init', 'answer'),
+    [
+        ((0.50, 0.52), (0.30, 0.30), (0.40, 0.42), 'Distillation pays here.*lr_init, \\+10.0'),
+        ((0.50, 0.52), (0.60, 0.60), (0.40, 0.42), 'does not pay here.*lr_plain, -9.0'),
+        ((0.50, 0.56), (0.30, 0.30), (0.50, 0.54), 'does not pay here'),  # a gain inside the spread is none
+    ],
+)
+def test_verdict_compares_with_the_stronger_control(student, plain, init, answer):
+    rows = dict(student=student, lr_plain=plain, lr_init=init)
+    results = [result(row, seed, ap) for row, values in rows.items() for seed, ap in enumerate(values)]
+    import re
+
+    assert re.search(answer, verdict(results, 'val', 'AP'))
