@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
 
+from .chain_checks import check_keys, check_num_classes, check_sizes
 from .data.reduction import REDUCTIONS, parse_ratio
 from .detectors import detector_config, finer_levels
 from .errors import ConfigError
@@ -72,6 +73,7 @@ def read_chain(config: Config) -> Chain:
         raise ConfigError(f'reduction = {operator!r} is unknown: use one of {sorted(REDUCTIONS.module_dict)}')
     if not config.stages:
         raise ConfigError('stages is empty: a chain needs at least one stage')
+    check_keys(config, CHAIN_KEYS)
     for name, stage in config.stages.items():
         _check_stage(name, stage, config.stages)
     return Chain(config, ratio, _in_order(config.stages))
@@ -128,15 +130,21 @@ def needed_stages(chain: Chain, name: str) -> list[str]:
 
 
 def stage_detector(chain: Chain, name: str) -> ConfigDict:
-    """The plain model config of a stage's network."""
+    """The plain model config of a stage's network.
+
+    Raises:
+        ConfigError: no such detector, a class count that is not the data's, or images too small for its pyramid.
+    """
     stage = chain.stages[name]
     num_classes = task_of(chain).num_classes(chain)
+    check_num_classes(name, stage.get('overrides'), num_classes)
     pretrained = chain.config.get('pretrained', True)
     finer = 0
     if stage.size == 'lr':
         pyramid = chain.config.get('student_pyramid', 'fine')
         finer = finer_levels(detector_config(stage.detector), chain.ratio, pyramid)
     model = detector_config(stage.detector, stage.get('overrides'), num_classes, pretrained, finer)
+    check_sizes(name, chain.config.data.hr_scale, chain.stage_ratio(name), model)
     return task_of(chain).network(chain, name, model)
 
 

@@ -61,7 +61,7 @@ class Distiller(BaseModel):
         self._check_classes()
         self.alignment = Alignment(self.guide_view, self.student_view, exact_ratio, align)
         self.terms = nn.ModuleDict(
-            {name: MODELS.build(cfg, default_args=dict(alignment=self.alignment)) for name, cfg in terms.items() if cfg}
+            {name: _build_term(name, cfg, self.alignment) for name, cfg in terms.items() if cfg}
         )
         if not self.terms:
             raise ConfigError('terms is empty: a stage with a guide needs at least one distillation term')
@@ -139,3 +139,11 @@ class Distiller(BaseModel):
         if self.guide_cache:
             return self.guide_cache.run(self.guide_view, images_hr, with_head)
         return self.guide_view.run(images_hr, with_head)
+
+
+def _build_term(name: str, config: dict, alignment: Alignment) -> nn.Module:
+    """Raises ConfigError naming the term where its type or an argument is unknown."""
+    try:
+        return MODELS.build(config, default_args=dict(alignment=alignment))
+    except (KeyError, TypeError) as error:
+        raise ConfigError(f'terms.{name} = {dict(config)!r} cannot be built: {error}') from error

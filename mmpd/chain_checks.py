@@ -1,0 +1,165 @@
+"""What a chain config must get right before anything is built: keys, values, sizes (ours).
+
+Each check raises ConfigError with the key, the value and what to change. What only shows when networks are built is
+the preflight's (`mmpd.check`).
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from fractions import Fraction
+from typing import Any
+
+from .errors import ConfigError
+
+# Made by the chain for every stage: a value at the top of a chain config would be overwritten without a word.
+MADE_BY_THE_CHAIN = {
+    'model': 'give stages.<stage>.detector and .overrides',
+    'train_dataloader': 'set data.train, data.batch_size, data.num_workers, …',
+    'val_dataloader': 'set data.val and data.val_batch_size',
+    'test_dataloader': 'set data.test and data.val_batch_size',
+    'val_evaluator': 'use stages.<stage>.runner',
+    'test_evaluator': 'use stages.<stage>.runner',
+    'train_cfg': 'set schedule.max_epochs and schedule.val_interval',
+    'val_cfg': 'use stages.<stage>.runner',
+    'test_cfg': 'use stages.<stage>.runner',
+    'param_scheduler': 'set schedule.warmup_iters, schedule.milestones, or use stages.<stage>.runner',
+}
+SCHEDULE_KEYS = {'max_epochs', 'warmup_iters', 'val_interval', 'milestones'}
+DATA_KEYS = {'train', 'val', 'test', 'hr_scale', 'augment', 'batch_size', 'val_batch_size', 'num_workers'}
+
+
+def check_keys(config: Mapping[str, Any], chain_keys: Iterable[str]) -> None:
+    """Keys and plain values at the top of a chain config, in `data` and in `schedule`.
+
+    The top level may hold helper variables of the file (`terms`, `small`), so an unknown name there is refused only
+    where it looks like a misspelt key.
+
+    Raises:
+        ConfigError
+    """
+    for key, instead in MADE_BY_THE_CHAIN.items():
+        # a helper of the config file may be called `train_cfg`; what a Runner would take has a `type`
+        if key in config and _looks_final(config[key]):
+            raise ConfigError(f'{key} at the top of a chain config is made by the chain for each stage: {instead}')
+    _refuse_misspelt('', config, {*chain_keys, 'optim_wrapper', 'default_hooks', 'custom_hooks', 'randomness'})
+    for key in ('data', 'schedule'):
+        if not isinstance(config.get(key), Mapping):
+            raise ConfigError(f'{key} = {config.get(key)!r}: a chain needs {key} = dict(…), see docs/config.md')
+    _check_data(config['data'])
+    check_schedule(config['schedule'], 'schedule')
+    for name, stage in config['stages'].items():
+        if not re.fullmatch(r'[A-Za-z_]\w*', str(name)):
+            raise ConfigError(f'stages has a stage called {name!r}: it becomes a folder and a part of keys, so use '
+                              'letters, digits and _ only')  # fmt: skip
+        if isinstance(stage, Mapping) and stage.get('schedule'):
+            check_schedule({**config['schedule'], **stage['schedule']}, f'stages.{name}.schedule')
+
+
+def _looks_final(value: Any) -> bool:
+    return isinstance(value, list) or (isinstance(value, Mapping) and ('type' in value or 'dataset' in value))
+
+
+def _refuse_misspelt(prefix: str, config: Iterable[str], known: set[str]) -> None:
+    for key in config:
+        near = difflib.get_close_matches(key, known, n=1, cutoff=0.8) if key not in known else []
+        if near:
+            raise ConfigError(f'{prefix}{key} is no key of a chain: did you mean {prefix}{near[0]}?')
+
+
+def _check_data(data: Mapping[str, Any]) -> None:
+    _refuse_misspelt('data.', data, DATA_KEYS)
+    for split in ('train', 'val', 'test'):
+        if not isinstance(data.get(split), Mapping):
+            raise ConfigError(f'data.{split} = {data.get(split)!r}: give the config of a data set, without pipeline')
+    scale = data.get('hr_scale')
+    if not isinstance(scale, (list, tuple)) or len(scale) != 2 or not all(_is_count(side) for side in scale):
+        raise ConfigError(f'data.hr_scale = {scale!r}: give (width, height) of the HR images in pixels')
+    for key, least in (('batch_size', 1), ('val_batch_size', 1), ('num_workers', 0)):
+        if key in data and not (isinstance(data[key], int) and data[key] >= least):
+            raise ConfigError(f'data.{key} = {data[key]!r}: give a whole number, at least {least}')
+
+
+def check_schedule(schedule: Mapping[str, Any], key: str) -> None:
+    """`schedule` of the chain, or that of a stage merged over it. Raises ConfigError."""
+    unknown = set(schedule) - SCHEDULE_KEYS
+    if unknown:
+        raise ConfigError(f'{key} has unknown keys {sorted(unknown)}: allowed are {sorted(SCHEDULE_KEYS)}')
+    for name in ('max_epochs', 'val_interval'):
+        value = schedule.get(name, None if name == 'max_epochs' else 1)
+        if not _is_count(value):
+            raise ConfigError(f'{key}.{name} = {value!r}: give a whole number of epochs, at least 1')
+    warmup = schedule.get('warmup_iters', 0)
+    if not isinstance(warmup, int) or warmup < 0:
+        raise ConfigError(f'{key}.warmup_iters = {warmup!r}: give a whole number of iterations, 0 for none')
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def check_num_classes(name: str, overrides: Mapping[str, Any] | None, num_classes: int) -> None:
+    """The data decides how many classes there are. A region proposal head has its own count, 1.
+
+    Raises:
+        ConfigError
+    """
+    for path, value in _values(overrides or {}, 'num_classes'):
+        if value != num_classes and 'rpn_head' not in path:
+            raise ConfigError(
+                f'stages.{name}.overrides{path} = {value!r}, but the data has {num_classes} classes '
+                '(data.train.metainfo.classes): leave it out, the chain sets it'
+            )
+
+
+def _values(node: Any, key: str, path: str = '') -> Iterator[tuple[str, Any]]:
+    if isinstance(node, Mapping):
+        for name, value in node.items():
+            if name == key:
+                yield f'{path}.{name}', value
+            yield from _values(value, key, f'{path}.{name}')
+    elif isinstance(node, (list, tuple)):
+        for index, value in enumerate(node):
+            yield from _values(value, key, f'{path}.{index}')
+
+
+def check_sizes(name: str, hr_scale: Iterable[int], ratio: Fraction, model: Mapping[str, Any]) -> None:
+    """Whether the images of a stage hold at least one cell of its finest level, and are not mostly padding.
+
+    Args:
+        hr_scale: (width, height) of the HR images.
+        ratio: HR side / side of the images of this stage.
+        model: config of its network.
+
+    Raises:
+        ConfigError
+    """
+    width, height = hr_scale
+    side = math.ceil(min(width, height) / ratio)
+    seen = f'{math.ceil(width / ratio)}×{math.ceil(height / ratio)}'
+    finest = min(_strides(model), default=1)
+    if side < finest:
+        raise ConfigError(
+            f'stages.{name} sees images of {seen} pixels (data.hr_scale = {tuple(hr_scale)}, ratio = {ratio}), and one '
+            f'cell of its finest level has {finest}: lower ratio, raise data.hr_scale, or give a finer pyramid'
+        )
+    divisor = (model.get('data_preprocessor') or {}).get('pad_size_divisor', 1)
+    if min(width, height) < divisor:
+        raise ConfigError(
+            f'data.hr_scale = {tuple(hr_scale)} is smaller than data_preprocessor.pad_size_divisor = {divisor} of '
+            f'stages.{name}: more than half of what the network sees would be padding; raise data.hr_scale, or lower '
+            f'stages.{name}.overrides.data_preprocessor.pad_size_divisor to the stride of the coarsest level'
+        )
+
+
+def _strides(model: Mapping[str, Any]) -> list[int]:
+    """Strides that the dense head is configured for, whatever its family."""
+    for head in (model.get('bbox_head'), model.get('rpn_head')):
+        if isinstance(head, Mapping):
+            strides = head.get('strides') or (head.get('anchor_generator') or {}).get('strides')
+            if strides:
+                return [max(stride) if isinstance(stride, (list, tuple)) else stride for stride in strides]
+    return []

@@ -1,0 +1,245 @@
+"""Every wrong chain config is refused before any training, with the key, the value and what to change."""
+
+import re
+from fractions import Fraction
+from pathlib import Path
+
+from mmpd.chain import read_chain, stage_config
+from mmpd.chain_checks import check_num_classes, check_sizes
+from mmpd.errors import ConfigError
+from mmpd.stages import run_stages
+from tests.toys import build_model, toy_chain, toy_retinanet
+
+import pytest
+from mmengine.config import Config
+
+
+def config_with(root, changes: dict, remove: tuple[str, ...] = ()) -> Config:
+    """The toy chain with dotted keys changed, and dotted keys removed."""
+    config = toy_chain(root)
+    for key in remove:
+        *path, last = key.split('.')
+        node = config
+        for part in path:
+            node = node[part]
+        node.pop(last)
+    config.merge_from_dict(changes)
+    return config
+
+
+def provoke(config: Config, root: Path) -> None:
+    """What a run does before its first training step, for every stage."""
+    chain = read_chain(config)
+    for name in chain.stages:
+        build_model(stage_config(chain, name, root / 'work', {}).model)
+
+
+@pytest.fixture(scope='module')
+def root(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp('chain')
+
+
+def test_the_chain_that_the_cases_change_is_good(root):
+    provoke(toy_chain(root), root)
+
+
+TOY = toy_retinanet()
+CASES: dict[str, tuple[dict, list[str]]] = {
+    # ratio
+    'ratio below 1': ({'ratio': 0.5}, ['ratio = 0.5', 'below 1', '2 halves both sides']),
+    'ratio zero': ({'ratio': 0}, ['ratio = 0', 'below 1']),
+    'ratio negative': ({'ratio': -2}, ['ratio = -2', 'below 1']),
+    'ratio no number': ({'ratio': 'two'}, ["ratio = 'two'", "such as '3/2'"]),
+    'ratio over zero': ({'ratio': '2/0'}, ["ratio = '2/0'", 'no number']),
+    'ratio NaN': ({'ratio': float('nan')}, ['ratio = nan', 'no number']),
+    'ratio infinite': ({'ratio': float('inf')}, ['ratio = inf', 'no number']),
+    'ratio leaves less than a cell': (
+        {'ratio': 16},
+        ['stages.student', '4×3 pixels', 'ratio = 16', 'one cell of its finest level has 4', 'lower ratio'],
+    ),
+    # sizes
+    'HR smaller than the divisor': (
+        {'data.hr_scale': (40, 24), 'ratio': 1},
+        ['data.hr_scale = (40, 24)', 'pad_size_divisor = 32', 'raise data.hr_scale'],
+    ),
+    'HR scale a number': ({'data.hr_scale': 320}, ['data.hr_scale = 320', '(width, height)']),
+    'HR scale negative': ({'data.hr_scale': (64, -48)}, ['data.hr_scale = (64, -48)', '(width, height)']),
+    'batch of nothing': ({'data.batch_size': 0}, ['data.batch_size = 0', 'at least 1']),
+    'workers negative': ({'data.num_workers': -1}, ['data.num_workers = -1', 'at least 0']),
+    # keys
+    'misspelt key of a chain': ({'ratios': 2}, ['ratios is no key', 'did you mean ratio?']),
+    'misspelt key of a chain, long': ({'student_pyramids': 'fine'}, ['did you mean student_pyramid']),
+    'misspelt key of data': ({'data.batchsize': 4}, ['data.batchsize', 'did you mean data.batch_size']),
+    'misspelt key of a schedule': ({'schedule.max_epoch': 4}, ["unknown keys ['max_epoch']", 'max_epochs']),
+    'unknown key of a stage': ({'stages.student.teacher': 'x'}, ["stages.student has unknown keys ['teacher']"]),
+    'a model at the top': ({'model': TOY}, ['model at the top of a chain', 'stages.<stage>.detector']),
+    'a dataloader at the top': (
+        {'train_dataloader': dict(batch_size=4, dataset=dict(type='X'))},
+        ['train_dataloader', 'data.batch_size'],
+    ),
+    'a scheduler at the top': ({'param_scheduler': [dict(type='MultiStepLR')]}, ['param_scheduler', 'schedule.warmup']),
+    # schedule
+    'no epochs': ({'schedule.max_epochs': 0}, ['schedule.max_epochs = 0', 'at least 1']),
+    'half an epoch': ({'schedule.max_epochs': 0.5}, ['schedule.max_epochs = 0.5', 'whole number']),
+    'no epochs in one stage': (
+        {'stages.student.schedule': dict(max_epochs=-1)},
+        ['stages.student.schedule.max_epochs = -1', 'at least 1'],
+    ),
+    'warm-up negative': ({'schedule.warmup_iters': -5}, ['schedule.warmup_iters = -5', '0 for none']),
+    # stages
+    'guide that is no stage': (
+        {'stages.student.guide': 'professor'},
+        ["stages.student.guide = 'professor' is no stage", "['teacher', 'assistant', 'student']"],
+    ),
+    'circle of guides': (
+        {'stages.teacher.guide': 'assistant', 'stages.teacher.terms': dict(isrd=dict(type='ISRDTerm'))},
+        ["['teacher', 'assistant', 'student'] wait for each other", 'circle'],
+    ),
+    'its own guide': ({'stages.assistant.guide': 'assistant'}, ['assistant', 'circle']),
+    'circle through init_from': ({'stages.teacher.init_from': 'student'}, ['wait for each other', 'init_from']),
+    'init_from that is no stage': (
+        {'stages.student.init_from': 'professor'},
+        ["stages.student.init_from = 'professor' is no stage"],
+    ),
+    'init_from guide without guide': (
+        {'stages.teacher.init_from': 'guide'},
+        ["stages.teacher.init_from = 'guide'", 'no guide'],
+    ),
+    'size unknown': ({'stages.student.size': 'small'}, ["stages.student.size = 'small'", "use 'hr' or 'lr'"]),
+    'HR learns from LR': (
+        {'stages.teacher.size': 'lr'},
+        ['stages.assistant', "the LR guide 'teacher'", 'swap them or set size'],
+    ),
+    'a stage called like a path': (
+        {'stages': {'a/b': dict(detector=TOY, size='hr')}},
+        ["'a/b'", 'letters, digits and _'],
+    ),
+    'no such detector': (
+        {'stages.teacher.detector': 'retinanet_r5O.py'},
+        ["detector = 'retinanet_r5O.py'", 'no such config file', 'mmdet::retinanet'],
+    ),
+    'pyramid unknown': ({'student_pyramid': 'tall'}, ["student_pyramid = 'tall'", "'fine', 'cheap'"]),
+    'reduction unknown': ({'reduction': 'cubic'}, ["reduction = 'cubic'", "'area'"]),
+    'task unknown': ({'task': 'poetry'}, ["task = 'poetry'", "'detection'"]),
+    'align unknown': ({'stages.student.align': 'guess'}, ["align = 'guess'", "'window'"]),
+    'no window at this ratio': (
+        {'ratio': 3, 'stages.student.align': 'window'},
+        ["align = 'window'", 'ratio 3', "align = 'resample'"],
+    ),
+    # classes and terms
+    'wrong number of classes': (
+        {'stages.student.overrides': dict(bbox_head=dict(num_classes=5))},
+        ['stages.student.overrides.bbox_head.num_classes = 5', 'the data has 2 classes', 'leave it out'],
+    ),
+    'term of unknown type': (
+        {'stages.student.terms.feature.type': 'FeatureTern'},
+        ['terms.feature', 'FeatureTern', 'not in the'],
+    ),
+    'unknown argument of a term': (
+        {'stages.student.terms.isrd.weight': 2.0},
+        ['terms.isrd', "unexpected keyword argument 'weight'"],
+    ),
+    'unknown loss of a term': (
+        {'stages.student.terms.feature.loss': 'l1'},
+        ["terms.feature.loss = 'l1'", "'mse'"],
+    ),
+    'all terms off': (
+        {f'stages.student.terms.{name}': None for name in ('feature', 'response', 'isrd')},
+        ['terms is empty', 'at least one'],
+    ),
+    'batch augmentation': (
+        {'stages.student.overrides': dict(data_preprocessor=dict(batch_augments=[
+            dict(type='BatchSyncRandomResize', random_size_range=(32, 64))]))},
+        ['student data_preprocessor.batch_augments', 'one size of a pair', 'None in overrides'],
+    ),
+}  # fmt: skip
+REMOVED: dict[str, tuple[str, list[str]]] = {
+    'no detector': ('stages.student.detector', ['stages.student.detector is missing', 'mmdet config']),
+    'no size': ('stages.student.size', ['stages.student.size = None', "use 'hr' or 'lr'"]),
+    'no terms': ('stages.student.terms', ['stages.student.terms is empty', "guide 'assistant'"]),
+    'no schedule': ('schedule', ['schedule = None', 'docs/config.md']),
+    'no epochs': ('schedule.max_epochs', ['schedule.max_epochs = None', 'at least 1']),
+    'no data': ('data', ['data = None']),
+    'no validation split': ('data.val', ['data.val = None', 'without pipeline']),
+    'no HR scale': ('data.hr_scale', ['data.hr_scale = None', '(width, height)']),
+}
+
+
+@pytest.mark.parametrize('case', CASES)
+def test_refused_with_key_value_and_remedy(root, case):
+    changes, expected = CASES[case]
+    with pytest.raises(ConfigError) as refusal:
+        provoke(config_with(root, changes), root)
+    assert [part for part in expected if part not in str(refusal.value)] == [], str(refusal.value)
+
+
+@pytest.mark.parametrize('case', REMOVED)
+def test_a_missing_key_is_named(root, case):
+    key, expected = REMOVED[case]
+    with pytest.raises(ConfigError) as refusal:
+        provoke(config_with(root, {}, remove=(key,)), root)
+    assert [part for part in expected if part not in str(refusal.value)] == [], str(refusal.value)
+
+
+def test_no_stages_at_all(root):
+    config = toy_chain(root)
+    config.stages = {}
+    with pytest.raises(ConfigError, match='stages is empty'):
+        read_chain(config)
+
+
+def test_helpers_of_a_config_file_are_no_mistakes(root):
+    """A config file may name parts of itself; those names stay in the config."""
+    read_chain(config_with(root, {'terms': dict(a=1), 'small': dict(neck=1), 'train_cfg': dict(assigner=1), 'head': 3}))
+
+
+def test_every_config_of_the_repository_passes_these_checks():
+    configs = Path(__file__).parents[1] / 'configs'
+    files = sorted(configs.glob('pd_*.py'))
+    assert len(files) > 5
+    for file in files:
+        chain = read_chain(Config.fromfile(file))
+        for name in chain.stages:
+            stage_config(chain, name, 'work', {})
+
+
+def test_a_stage_asked_for_by_a_wrong_name_or_too_early(root, tmp_path):
+    chain = read_chain(toy_chain(root))
+    with pytest.raises(ConfigError, match=re.escape("--stage pupil: the stages of this chain are ['teacher'")):
+        run_stages(chain, tmp_path, only='pupil')
+    with pytest.raises(
+        ConfigError, match=r"stage student needs \['assistant'\], not finished in .*stages.assistant.ch"
+    ):
+        run_stages(chain, tmp_path, only='student', announce=False)
+    assert not list(tmp_path.glob('*/*'))
+
+
+def test_launchers_that_cannot_be(root, tmp_path, monkeypatch):
+    chain = read_chain(toy_chain(root))
+    for name in ('RANK', 'SLURM_PROCID'):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(ConfigError, match='--launcher pytorch, but RANK is not set: start with torchrun'):
+        run_stages(chain, tmp_path, launcher='pytorch')
+    with pytest.raises(ConfigError, match='--launcher slurm, but SLURM_PROCID is not set: start with srun'):
+        run_stages(chain, tmp_path, launcher='slurm')
+    monkeypatch.setenv('RANK', '1')
+    monkeypatch.setenv('WORLD_SIZE', '2')
+    with pytest.raises(ConfigError, match='torchrun started 2 processes: add --launcher pytorch'):
+        run_stages(chain, tmp_path)
+
+
+def test_sizes_at_the_limit():
+    """A side of exactly one cell, or of exactly the divisor, is still allowed."""
+    model = dict(bbox_head=dict(strides=[8, 16]), data_preprocessor=dict(pad_size_divisor=32))
+    check_sizes('student', (64, 32), Fraction(4), model)
+    with pytest.raises(ConfigError, match='finest level has 8'):
+        check_sizes('student', (64, 32), Fraction(5), model)
+    with pytest.raises(ConfigError, match='pad_size_divisor = 32'):
+        check_sizes('student', (64, 31), Fraction(1), model)
+    check_sizes('student', (2, 2), Fraction(2), {})  # a network without a dense head decides for itself
+
+
+def test_a_proposal_head_has_its_own_class_count():
+    check_num_classes('a', dict(rpn_head=dict(num_classes=1), roi_head=[dict(num_classes=3)]), 3)
+    with pytest.raises(ConfigError, match='roi_head.0.num_classes = 3'):
+        check_num_classes('a', dict(roi_head=[dict(num_classes=3)]), 2)
