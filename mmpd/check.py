@@ -17,13 +17,15 @@ import torch
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.registry import MODELS, DefaultScope
+from rich.console import Console
+from rich.markup import escape
 
 from .align.afp import Level
 from .align.afp_hook import verify_alignment
 from .chain import Chain, stage_config
 from .check_config import Finding, config_findings, ema_finding, error, warning
 from .check_data import TrainData, fitting_sizes, read_train_data, real_batches, uncovered
-from .check_terms import LossRow, decode_finding, input_sizes, loss_findings, loss_rows
+from .check_terms import LossRow, decode_finding, guide_confidence, input_sizes, loss_findings, loss_rows
 from .checkpoint import dataset_meta, load_checkpoint, load_into
 from .detectors import walk_dicts
 from .errors import CheckpointError, ConfigError, DataError
@@ -31,6 +33,8 @@ from .networks import view_of
 from .tasks import task_of
 
 N_BATCHES = 4
+SURE = 0.1
+"""Best score on a few crowded images below which a guide has learned nothing yet, whatever its file is called."""
 BIG_SHARE = 0.3
 """Share of the training boxes from which a gap between the pyramids is a warning."""
 
@@ -113,22 +117,26 @@ def check_stage(chain: Chain, name: str, checkpoints: Mapping[str, str], device:
             batches = real_batches(data, config, N_BATCHES)
             check.inputs = input_sizes(model, batches[0])
             check.losses, unreached = loss_rows(model.train(), batches)
-            trained = guide_file is not None
-            check.findings += loss_findings(check.losses, unreached, name, trained)
+            sure = guide_file is not None and guide_confidence(model, batches) >= SURE
+            check.findings += loss_findings(check.losses, unreached, name, sure)
     return check
 
 
-def preflight(chain: Chain, stages: Sequence[str], checkpoints: Mapping[str, str]) -> list[StageCheck]:
-    """The check that comes before training: on the device that is there.
+def preflight(chain: Chain, stages: Sequence[str], checkpoints: Mapping[str, str], console: Console) -> None:
+    """The check that comes before training: on the device that is there, warnings printed.
 
     Raises:
         ConfigError: with every error found.
     """
+    begin = time.time()
     checks = check_chain(chain, stages, checkpoints, 'cuda' if torch.cuda.is_available() else 'cpu')
     errors = [str(finding) for check in checks for finding in check.errors]
     if errors:
         raise ConfigError('the preflight found (--no-check trains anyway)\n  ' + '\n  '.join(errors))
-    return checks
+    for warning_ in [finding for check in checks for finding in check.findings]:
+        console.print(f'[yellow]preflight[/] {escape(str(warning_))}', soft_wrap=True)
+    n_losses = sum(len(check.losses) for check in checks)
+    console.print(f'preflight of {", ".join(stages)}: {n_losses} losses tried, no error, {time.time() - begin:.0f} s')
 
 
 @contextlib.contextmanager

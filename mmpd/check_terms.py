@@ -46,12 +46,25 @@ def loss_rows(model: Any, batches: Sequence[dict]) -> tuple[list[LossRow], list[
         losses, owners = _named_losses(model, data)
         for name, loss in losses.items():
             if name not in rows or not rows[name].gradient:
-                rows[name] = LossRow(name, owners.get(name, ''), float(loss), _gradient_norm(loss, student))
+                rows[name] = LossRow(name, owners.get(name, ''), float(loss.detach()), _gradient_norm(loss, student))
         if not unreached and len(rows) == len(losses):
             unreached = _unreached(model, losses)
         if all(row.gradient for row in rows.values()):
             break
     return list(rows.values()), unreached
+
+
+@torch.no_grad()
+def guide_confidence(model: Any, batches: Sequence[dict]) -> float:
+    """The guide's best score on the batches, 0..1; 1 where its dense head is unknown, and where there is no guide."""
+    view: Any = getattr(model, 'guide_view', None)
+    if view is None or view.head is None:
+        return 1.0
+    best = 0.0
+    for batch in batches:
+        taps = view.run(model.data_preprocessor(batch, True)['inputs']['hr'])
+        best = max(best, *(float(level.scores().max()) for level in responses(view.head, taps['head'])))
+    return best
 
 
 def input_sizes(model: Any, batch: dict) -> dict[str, tuple[int, int]]:
@@ -99,11 +112,11 @@ def _unreached(model: nn.Module, losses: dict[str, Tensor]) -> list[str]:
     return [name for name, grad in zip(names, grads, strict=True) if grad is None]
 
 
-def loss_findings(rows: Sequence[LossRow], unreached: Sequence[str], name: str, trained: bool) -> list[Finding]:
+def loss_findings(rows: Sequence[LossRow], unreached: Sequence[str], name: str, sure: bool) -> list[Finding]:
     """What is wrong with the losses of stage `name`.
 
     Args:
-        trained: the guide has its trained weights. With random ones a term that waits for confident guide scores is
+        sure: the guide is trained and sure of something. Before that, a term that waits for confident guide scores is
             zero, and that is no error yet.
     """
     findings = []
@@ -120,11 +133,11 @@ def loss_findings(rows: Sequence[LossRow], unreached: Sequence[str], name: str, 
         elif row.term and not row.gradient:
             why = (
                 f'lower its threshold, check frozen_stages and max_size, or remove it (terms.{row.term} = None)'
-                if trained
-                else 'normal for what waits for confident scores: the guide is not trained yet'
+                if sure
+                else 'normal while the guide, not trained (enough) yet, is sure of nothing'
             )
             text = f'{row.name} = {row.value:.3g}, no gradient reaches the student on any of the images tried; {why}'
-            findings.append(Finding(trained, key, text))
+            findings.append(Finding(sure, key, text))
     if rows and all(not row.gradient for row in rows if not row.term):
         findings.append(
             error(

@@ -14,6 +14,7 @@ from mmengine.runner import Runner
 from rich.console import Console
 
 from .chain import Chain, bench_config, deploy_config, needed_stages, stage_config
+from .check import preflight
 from .checkpoint import latest_intact, write_atomic
 from .errors import CheckpointError, ConfigError
 from .launch import from_rank_0, join, launched_rank, model_wrapper
@@ -23,7 +24,12 @@ console = Console(highlight=False)
 
 
 def run_stages(
-    chain: Chain, work_dir: str | Path, only: str | None = None, launcher: str = 'none', announce: bool = True
+    chain: Chain,
+    work_dir: str | Path,
+    only: str | None = None,
+    launcher: str = 'none',
+    announce: bool = True,
+    check: bool = False,
 ) -> dict[str, str]:
     """Train every stage of a chain that is not finished yet.
 
@@ -32,13 +38,14 @@ def run_stages(
         only: train this stage alone; the stages that it needs must be finished.
         launcher: 'none', 'pytorch', 'slurm' or 'mpi', as mmengine has them.
         announce: print what happens (rank 0).
+        check: preflight on rank 0: all stages before the first one starts, and each again when its guide is trained.
 
     Returns:
         stage → file with its plain weights.
 
     Raises:
         ConfigError: `only` is no stage, a stage it needs is not finished, or a stage was finished or begun with
-            another config.
+            another config; or the preflight found an error.
     """
     if only is not None and only not in chain.stages:
         raise ConfigError(f'--stage {only}: the stages of this chain are {list(chain.stages)}')
@@ -47,6 +54,8 @@ def run_stages(
     # The lock first: a second run is refused before its processes wait for each other.
     with WorkDirLock(work_dir) if launched_rank(launcher) == 0 else nullcontext():
         join(launcher, **chain.config.get('env_cfg', {}).get('dist_cfg', {}))
+        if check and only is None:
+            from_rank_0(lambda: _check_unfinished(chain, work_dir))
         for index, name in enumerate(chain.stages):
             given = chain.stages[name].get('checkpoint')
             if given:
@@ -68,17 +77,35 @@ def run_stages(
                 )
             config = stage_config(chain, name, work_dir, checkpoints)
             place = f'stage {index + 1}/{len(chain.stages)} {name}'
-            checkpoints[name] = _run_stage(chain, name, config, launcher, place, announce)
+            guides = checkpoints if check and (chain.stages[name].get('guide') or only) else None
+            checkpoints[name] = _run_stage(chain, name, config, launcher, place, announce, guides)
     return checkpoints
 
 
-def _run_stage(chain: Chain, name: str, config: Config, launcher: str, place: str, announce: bool) -> str:
+def _check_unfinished(chain: Chain, work_dir: Path) -> None:
+    """Preflight of every stage still to be trained; their guides may have no weights yet."""
+    finished = {name: finished_checkpoint(work_dir / name) for name in chain.stages}
+    todo = [name for name, file in finished.items() if not file and not chain.stages[name].get('checkpoint')]
+    preflight(chain, todo, {name: file for name, file in finished.items() if file}, console)
+
+
+def _run_stage(
+    chain: Chain,
+    name: str,
+    config: Config,
+    launcher: str,
+    place: str,
+    announce: bool,
+    check_with: dict[str, str] | None = None,
+) -> str:
     folder = Path(config.work_dir)
     hashed = fingerprint(config)
     finished, resume_from = from_rank_0(lambda: _progress(folder, name, hashed))
     if finished:
         _say(announce, f'{place}: finished before, {finished}')
         return finished
+    if check_with is not None:
+        from_rank_0(lambda: preflight(chain, [name], check_with, console))
     if is_main_process():
         write_atomic(config.pretty_text.encode(), folder / f'{name}.py')
         write_atomic(deploy_config(chain, name).pretty_text.encode(), folder / 'deploy.py')

@@ -37,6 +37,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help='of one training: resume from this checkpoint, or from the newest intact one. A chain always resumes',
     )
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='key=value pairs merged in')
+    parser.add_argument('--no-check', action='store_true', help='skip the preflight of a chain')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
     return parser.parse_args(argv)
@@ -50,7 +51,7 @@ def main(argv: list[str] | None = None) -> None:
     name = Path(args.config).stem
     if is_chain(config):
         work_dir = args.work_dir or config.get('work_dir') or f'work_dirs/{name}'
-        run_stages(read_chain(config), work_dir, args.stage, args.launcher)
+        run_stages(read_chain(config), work_dir, args.stage, args.launcher, check=not args.no_check)
         return
     config.work_dir = args.work_dir or config.get('work_dir') or f'work_dirs/{name}'
     resume = args.resume
