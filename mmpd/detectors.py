@@ -7,6 +7,7 @@ import importlib
 import math
 from collections.abc import Iterator
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,12 @@ def detector_config(
 def _model_of(detector: str | dict) -> dict:
     if isinstance(detector, dict):
         return ConfigDict(detector)
+    return _read_model(detector)
+
+
+@cache
+def _read_model(detector: str) -> dict:
+    """The model in a config file; half a second where it has four bases, and a chain asks for it ten times."""
     path = Path(detector)
     if '::' in detector:
         package, _, name = detector.partition('::')
