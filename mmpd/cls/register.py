@@ -1,0 +1,15 @@
+"""Imports mmpretrain and every module of mmpd.cls that registers something (the target of `custom_imports`)."""
+
+from mmpd.errors import ConfigError
+
+try:
+    import mmpretrain.datasets
+    import mmpretrain.evaluation
+    import mmpretrain.models  # noqa: F401
+except ImportError as error:
+    # No ImportError: mmengine would report only that `mmpd.cls.register` cannot be imported.
+    raise ConfigError(
+        f"task = 'classification' needs mmpretrain, which cannot be imported ({error}): pip install -e .[cls]"
+    ) from error
+
+from mmpd.cls import data, metric, task, terms, view  # noqa: F401
