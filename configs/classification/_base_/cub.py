@@ -1,15 +1,15 @@
-# CUB-200-2011 as it is downloaded: images, images.txt, image_class_labels.txt, train_test_split.txt. HR 224.
-# It has no validation split: the last epoch is used, not the best on test.
+# CUB-200-2011 as it is downloaded: images.txt, images/, image_class_labels.txt, train_test_split.txt. HR 224.
+# It has no validation split: the last epoch is taken, not the best on test.
 import os
 
 data_root = os.environ.get('MMPD_CUB_ROOT', 'data/CUB_200_2011')
 data = dict(
-    train=dict(type='CUB', data_root=data_root, split='train'),
+    train=dict(type='mmdet.SeededDataset', dataset=dict(type='CUB', data_root=data_root, split='train')),
     val=dict(type='CUB', data_root=data_root, split='test'),
     test=dict(type='CUB', data_root=data_root, split='test'),
-    hr_size=224,
+    hr_scale=(224, 224),
     batch_size=64,
     num_workers=4,
 )
-num_classes = 200
-del os
+save_best = None
+del os, data_root
