@@ -46,12 +46,17 @@ def trained_detector(model: dict) -> dict:
     return model.get('student', model)
 
 
+def _bare(kind: str) -> str:
+    """'mmdet.ISRDTerm' → 'ISRDTerm': in another task's scope types carry their registry."""
+    return kind.rpartition('.')[2]
+
+
 def _network_traps(config: Config, name: str) -> Iterator[Finding]:
     detector = trained_detector(config.model)
     backbone = detector.get('backbone') or {}
     prefix = f'stages.{name}.overrides.backbone'
     frozen = backbone.get('frozen_stages', -1)
-    terms = [term.get('type') for term in (config.model.get('terms') or {}).values() if term]
+    terms = [_bare(term['type']) for term in (config.model.get('terms') or {}).values() if term]
     pretrained = bool(backbone.get('init_cfg'))
     if frozen >= 0 and 'ISRDTerm' in terms:
         yield error(
@@ -106,7 +111,7 @@ def _data_traps(config: Config) -> Iterator[Finding]:
 
 def _pipeline_traps(config: Config) -> Iterator[Finding]:
     for part in _datasets(config, 'train'):
-        steps = [step['type'] for step in part.get('pipeline') or []]
+        steps = [_bare(step['type']) for step in part.get('pipeline') or []]
         if 'ReduceResolution' in steps:
             after = [step for step in steps[steps.index('ReduceResolution') + 1 :] if not step.startswith('Pack')]
             if after:

@@ -10,7 +10,7 @@ import torch
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from .align.heads import responses
+from .align.heads import family_of, responses
 from .check_config import Finding, error, warning
 from .networks import view_of
 
@@ -58,7 +58,7 @@ def loss_rows(model: Any, batches: Sequence[dict]) -> tuple[list[LossRow], list[
 def guide_confidence(model: Any, batches: Sequence[dict]) -> float:
     """The guide's best score on the batches, 0..1; 1 where its dense head is unknown, and where there is no guide."""
     view: Any = getattr(model, 'guide_view', None)
-    if view is None or view.head is None:
+    if view is None or family_of(view.head) is None:
         return 1.0
     best = 0.0
     for batch in batches:
