@@ -119,11 +119,13 @@ def plan_alignment(
     if kind == 'auto':
         kind = 'window' if any(match.guides for match in windows) else 'resample'
     if kind == 'window' and not any(match.guides for match in windows):
+        have, want = (
+            f'strides {[level.stride for level in levels]}, sizes {[round(level.size, 1) for level in levels]}'
+            for levels in (student_hr, guide)
+        )
         raise ConfigError(
-            f"align = 'window', but no student level meets a guide level at ratio {ratio} (HR pixels): student strides × "
-            f'ratio = {[level.stride for level in student_hr]}, sizes {[round(level.size, 1) for level in student_hr]}; '
-            f'guide strides {[level.stride for level in guide]}, sizes {[round(level.size, 1) for level in guide]}. '
-            "Set align = 'resample', or change student_pyramid or the anchors in overrides"
+            f"align = 'window', but no student level meets a guide level at ratio {ratio} (HR pixels): the student has "
+            f"{have}; the guide {want}. Set align = 'resample', or change student_pyramid or the anchors in overrides"
         )
     matches = windows if kind == 'window' else _resample_matches(guide, student_hr)
     return AlignmentPlan(kind, Fraction(ratio), tuple(guide), tuple(student), tuple(matches))
