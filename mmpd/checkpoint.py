@@ -128,7 +128,10 @@ def load_into(module: nn.Module, path: PathLike, partial: bool = False, part: st
             fewer than half of the network's tensors would be set (`partial=True`). Says the likely cause.
     """
     checkpoint = load_checkpoint(path)
-    state = model_state(checkpoint, part)
+    try:
+        state = model_state(checkpoint, part)
+    except CheckpointError as error:
+        raise CheckpointError(f'{path}: {error}') from error
     if partial:
         _adapt(module, state)
     report = compare(module, state)

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from mmpd.atomic import write_atomic
-from mmpd.checkpoint import export_plain, step_files
-from mmpd.errors import ConfigError
+from mmpd.checkpoint import compare, export_plain, step_files
+from mmpd.errors import CheckpointError, ConfigError
 
 from mmdet.registry import HOOKS
 from mmengine.dist import is_main_process
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
+from mmengine.model import is_model_wrapper
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
 _BACKEND = 'mmpd_atomic'
@@ -86,6 +87,22 @@ class AtomicCheckpointHook(CheckpointHook):
             **kwargs,
         )
         self.stage = stage
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """mmengine resumes from a file of another network with a warning, and trains on from random weights.
+
+        Raises:
+            CheckpointError: what is resumed does not fit the network.
+        """
+        if not runner._resume:
+            return
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        report = compare(model, checkpoint.get('state_dict') or {})
+        if report.missing or report.unexpected or report.mismatched:
+            raise CheckpointError(
+                f'{runner._load_from} cannot be resumed, it is of another network: {report}. Use another work_dir, or '
+                'remove the file'
+            )
 
     def before_train(self, runner: Runner) -> None:
         """Put the folder in order, then catch up on a validation that a kill cut off."""
