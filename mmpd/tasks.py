@@ -41,6 +41,7 @@ class DetectionTask:
     scope = 'mmdet'
     imports = ('mmpd',)
     best = 'pd/AP50'
+    headline = ('AP50', 'AP')  # metrics that a summary shows
     guide_hooks = (dict(type='mmdet.AFPHook'),)  # of every stage with a guide
 
     def num_classes(self, chain: Chain) -> int:

@@ -16,13 +16,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import mmpd  # noqa: F401  (stands in for mmcv's operators before mmdet is imported)
 from mmengine.config import Config, DictAction
+from rich.console import Console
 
 from mmpd.chain import is_chain, read_chain
 from mmpd.cli import main_with_errors
 from mmpd.compat.safe_loading import find_resumable
 from mmpd.launch import from_rank_0, join, launched_rank
 from mmpd.lock import WorkDirLock
+from mmpd.runs import run_many, summary_table
 from mmpd.stages import run_stages, train
+from mmpd.tasks import task_of
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -30,6 +33,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('config', help='a chain config (with stages), or the config of one training')
     parser.add_argument('--work-dir', help='where results go; default work_dirs/<config name>')
     parser.add_argument('--stage', help='train this stage of the chain alone')
+    parser.add_argument('--runs', type=int, help='train the chain from this many seeds and report mean ± sd on test')
     parser.add_argument(
         '--resume',
         nargs='?',
@@ -51,7 +55,13 @@ def main(argv: list[str] | None = None) -> None:
     name = Path(args.config).stem
     if is_chain(config):
         work_dir = args.work_dir or config.get('work_dir') or f'work_dirs/{name}'
-        run_stages(read_chain(config), work_dir, args.stage, args.launcher, check=not args.no_check)
+        chain = read_chain(config)
+        if args.runs is None:
+            run_stages(chain, work_dir, args.stage, args.launcher, check=not args.no_check)
+            return
+        summary = run_many(chain, work_dir, args.runs, args.stage, args.launcher, check=not args.no_check)
+        if launched_rank(args.launcher) == 0:
+            Console(highlight=False).print(summary_table(summary, task_of(chain).headline))
         return
     config.work_dir = args.work_dir or config.get('work_dir') or f'work_dirs/{name}'
     resume = args.resume

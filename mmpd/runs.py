@@ -1,0 +1,86 @@
+"""The same chain several times from other seeds: mean and standard deviation of what its networks reach."""
+
+from __future__ import annotations
+
+import copy
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.dist import is_main_process
+from rich.table import Table
+
+from .atomic import write_atomic
+from .chain import Chain, bench_config, read_chain
+from .errors import ConfigError
+from .stages import run_stages
+from .testing import measure
+
+Summary = dict[str, dict[str, dict]]
+"""Stage → metric → dict(mean, sd (n - 1; 0 of one run), values)."""
+
+
+def run_many(
+    chain: Chain, work_dir: str | Path, runs: int, only: str | None = None, launcher: str = 'none', check: bool = False
+) -> Summary:
+    """Train a chain with the seeds s, s + 1, … (s = `randomness.seed`) and measure its networks on the test split.
+
+    Run i lies in `<work_dir>/run<i>`; what is finished is not trained again. The summary is written to
+    `<work_dir>/runs.json` as well.
+
+    Args:
+        only, launcher, check: as `run_stages`; the check is done once.
+
+    Raises:
+        ConfigError: runs < 1, or as `run_stages`.
+    """
+    if runs < 1:
+        raise ConfigError(f'--runs {runs}: at least one run')
+    results = []
+    for index in range(runs):
+        one = with_seed(chain, index)
+        checkpoints = run_stages(one, Path(work_dir) / f'run{index}', only, launcher, check=check and index == 0)
+        results.append(
+            {
+                name: measure(bench_config(one, name), file, 'test', launcher).metrics
+                for name, file in checkpoints.items()
+            }
+        )
+    summary = summarise(results)
+    if is_main_process():
+        write_atomic(json.dumps(summary, indent=1).encode(), Path(work_dir) / 'runs.json')
+    return summary
+
+
+def with_seed(chain: Chain, index: int) -> Chain:
+    """The chain of run `index`."""
+    config = Config(copy.deepcopy(chain.config.to_dict()), filename=chain.config.filename)
+    seed = config.get('randomness', {}).get('seed') or 0
+    config.randomness = {**config.get('randomness', {}), 'seed': seed + index}
+    return read_chain(config)
+
+
+def summarise(results: Sequence[Mapping[str, Mapping[str, float]]]) -> Summary:
+    """Mean and sd per stage and metric. Args: results: of each run, stage → metric → value."""
+    summary: Summary = {}
+    for name in results[0]:
+        for metric in results[0][name]:
+            values = [result[name][metric] for result in results]
+            sd = statistics.stdev(values) if len(values) > 1 else 0.0
+            summary.setdefault(name, {})[metric] = dict(mean=statistics.mean(values), sd=sd, values=values)
+    return summary
+
+
+def summary_table(summary: Summary, metrics: Sequence[str]) -> Table:
+    """One row per network: mean ± sd of `metrics`, in per cent."""
+    shown = [metric for metric in metrics if any(metric in values for values in summary.values())]
+    n_runs = max(len(entry['values']) for values in summary.values() for entry in values.values())
+    table = Table(title=f'test split, mean ± sd of {n_runs} runs, per cent', title_justify='left')
+    for column in ('network', *shown):
+        table.add_column(column, justify='left' if column == 'network' else 'right', no_wrap=True)
+    for name, values in summary.items():
+        cells = [values.get(metric) for metric in shown]
+        table.add_row(name, *(f'{100 * c["mean"]:.1f} ± {100 * c["sd"]:.1f}' if c else '–' for c in cells))
+    return table
