@@ -32,6 +32,7 @@ class ClassificationTask:
     scope = 'mmpretrain'
     imports = ('mmpd', 'mmpd.cls.register')
     best = 'pd/top1'
+    headline = ('top1', 'top5', 'mean_class')
     guide_hooks = ()  # AFP lines up pyramids; here maps are paired by stage
 
     def num_classes(self, chain: Chain) -> int:

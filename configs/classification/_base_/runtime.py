@@ -2,6 +2,7 @@
 # reduction = 'area'), its optimiser and step schedule, and the networks.
 custom_imports = dict(imports=['mmpd.cls.register'], allow_failed_imports=False)
 task = 'classification'
+student_pyramid = 'cheap'  # classifiers have no pyramid that could start finer
 reduction = 'bilinear'
 pretrained = True  # ImageNet weights, fetched; False trains from scratch
 
