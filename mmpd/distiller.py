@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import Any
 
@@ -60,9 +61,7 @@ class Distiller(BaseModel):
         self.guide_view, self.student_view = view_of(frozen.module), view_of(student_net)
         self._check_classes()
         self.alignment = Alignment(self.guide_view, self.student_view, exact_ratio, align)
-        self.terms = nn.ModuleDict(
-            {name: _build_term(name, cfg, self.alignment) for name, cfg in terms.items() if cfg}
-        )
+        self.terms = nn.ModuleDict({name: _build_term(name, cfg, self.alignment) for name, cfg in terms.items() if cfg})
         if not self.terms:
             raise ConfigError('terms is empty: a stage with a guide needs at least one distillation term')
 
@@ -101,6 +100,17 @@ class Distiller(BaseModel):
         super()._apply(fn, recurse)
         self.frozen.apply_to_tensors(fn)
         return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Distiller:
+        """A copy of student and terms around the same guide: mmengine's EMAHook copies the whole model.
+
+        Sharing `frozen` alone is not enough: views and alignment hold the guide and its parts as well.
+        """
+        memo.update((id(module), module) for module in self.guide.modules())
+        twin = type(self).__new__(type(self))
+        memo[id(self)] = twin
+        twin.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        return twin
 
     def forward(self, inputs: Any, data_samples: list | None = None, mode: str = 'tensor') -> Any:
         """mode 'loss': `loss()`. Else the student alone, on LR images, as mmdet defines the mode."""
