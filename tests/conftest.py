@@ -14,12 +14,14 @@ cv2.setNumThreads(1)
 
 @pytest.fixture(scope='session', autouse=True)
 def _lean_mmengine() -> Iterator[None]:
-    """A Runner asks every compiler for its version (0.3 s) and lays out each dumped config with yapf (0.5 s a file):
-    two thirds of a toy chain's time, and no test is about either."""
+    """A Runner asks every compiler for its version (0.3 s), lays out each dumped config with yapf (0.5 s a file) and
+    tells of every tensor how it was initialised: most of a toy chain's time, and no test is about it."""
+    from mmengine.model import BaseModule
     from mmengine.runner import Runner
     from yapf.yapflib import yapf_api
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Runner, '_log_env', lambda *_: None)
+        patch.setattr(BaseModule, '_dump_init_info', lambda *_: None)
         patch.setattr(yapf_api, 'FormatCode', lambda text, **_: (text, True))
         yield

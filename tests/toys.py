@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
 from torch import nn
@@ -115,7 +115,7 @@ def toy_retinanet(
 def build_model(config: dict) -> Any:
     """Build a model as a Runner would: in mmdet's scope."""
     with DefaultScope.overwrite_default_scope('mmdet'):
-        return MODELS.build(config)
+        return MODELS.build(ConfigDict(config))
 
 
 def unfrozen(model: dict) -> dict:
@@ -259,17 +259,19 @@ def build_distiller(folder: str | Path, init: bool = True, **config: Any) -> Dis
 
 
 def toy_pair_batch(ratio: Any = 2, sizes: tuple[tuple[int, int], ...] = ((24, 32), (20, 30)), seed: int = 0) -> dict:
-    """What the dataloader gives the Distiller: uint8 images of (h, w) LR pixels, HR ratio times that, one or two boxes.
+    """What the dataloader gives the Distiller: uint8 images, LR (h, w) and HR ratio times that.
 
     Returns:
-        dict(inputs=dict(lr=[…], hr=[…]), data_samples=[…]), boxes in LR pixels.
+        dict(inputs=dict(lr=[…], hr=[…]), data_samples=[…]), one or two boxes each, in LR pixels. LR sides are rounded
+        up to a multiple of the ratio's denominator.
     """
     from mmpd.data.reduction import parse_ratio, reduce_image
 
     exact = parse_ratio(ratio)
     rng = np.random.default_rng(seed)
     batch: dict = dict(inputs=dict(lr=[], hr=[]), data_samples=[])
-    for index, (height, width) in enumerate(sizes):
+    for index, size in enumerate(sizes):
+        height, width = (side + -side % exact.denominator for side in size)
         image = rng.integers(0, 256, (int(height * exact), int(width * exact), 3), np.uint8)
         image = cv2.blur(image, (5, 5))
         for key, img in (('hr', image), ('lr', reduce_image(image, exact))):

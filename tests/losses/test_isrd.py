@@ -41,7 +41,7 @@ def test_a_small_overhang_is_cropped_exactly(overhang):
 
 
 def test_a_larger_overhang_is_resized_and_not_cropped():
-    """Ratio 4/3, stem stride 2: 3 pixels a cell instead of 8/3. A crop would put the right end a ninth of the side off."""
+    """Ratio 4/3, stem stride 2: 3 pixels a cell instead of 8/3. A crop puts the right end a ninth of the side off."""
     hr, cells = 128, 48
     ramp = torch.linspace(0, 1, cells).expand(1, 1, cells, cells)
     rebuilt = constant_decoder(isrd_scale(hr, cells))(ramp, (hr, hr))

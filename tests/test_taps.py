@@ -1,0 +1,57 @@
+"""Taps record what really ran, and say so where it did not."""
+
+from mmpd.taps import Taps
+
+import pytest
+import torch
+from torch import nn
+
+
+@pytest.fixture
+def net() -> nn.Sequential:
+    return nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
+
+
+def test_inputs_and_outputs_are_those_of_the_forward(net):
+    x = torch.randn(4, 2)
+    with Taps({'first': net[0], 'last': net[2]}) as taps:
+        out = net(x)
+    assert taps['last'] is out and taps.inputs('first')[0] is x
+    torch.testing.assert_close(taps['first'], net[0](x))
+    assert 'first' in taps and 'other' not in taps
+
+
+def test_gradients_flow_through_what_was_recorded(net):
+    with Taps({'first': net[0]}) as taps:
+        net(torch.randn(4, 2))
+    taps['first'].sum().backward()
+    assert net[0].weight.grad is not None
+
+
+def test_the_first_call_is_kept(net):
+    first, second = torch.zeros(1, 2), torch.ones(1, 2)
+    with Taps({'first': net[0]}) as taps:
+        net(first)
+        net(second)
+    assert taps.inputs('first')[0] is first
+
+
+def test_no_hook_stays_behind(net):
+    with Taps({'first': net[0]}) as taps:
+        pass
+    net(torch.zeros(1, 2))
+    assert 'first' not in taps and not net[0]._forward_hooks
+
+
+def test_no_hook_stays_behind_an_error(net):
+    with pytest.raises(RuntimeError), Taps({'first': net[0]}):
+        net(torch.zeros(1, 5))
+    assert not net[0]._forward_hooks
+
+
+@pytest.mark.parametrize('read', [lambda taps: taps['unused'], lambda taps: taps.inputs('unused')])
+def test_a_module_that_did_not_run_is_an_error_that_names_it(net, read):
+    with Taps({'first': net[0], 'unused': nn.Conv2d(1, 1, 1)}) as taps:
+        net(torch.zeros(1, 2))
+    with pytest.raises(RuntimeError, match=r"tap 'unused' on Conv2d was not reached.*\['first'\]"):
+        read(taps)
