@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from .chain import Chain, stage_detector
 from .errors import ConfigError
+from .tasks import task_of
 from .testing import Network
 
 # Operators of torch that cost much and that mmengine does not count.
@@ -103,7 +104,7 @@ def stage_size(chain: Chain, name: str) -> tuple[int, int]:
 
 def chain_costs(chain: Chain) -> list[Cost]:
     """Cost of each stage's network; LR networks with both pyramids, the configured one first."""
-    init_default_scope(chain.config.get('default_scope', 'mmdet'))
+    init_default_scope(task_of(chain).scope)
     chosen = chain.config.get('student_pyramid', 'fine')
     costs = []
     for name, stage in chain.stages.items():
