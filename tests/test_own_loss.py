@@ -1,4 +1,4 @@
-"""Terms on toy detectors: what they leave of the student's own losses, and no silent zero."""
+"""What terms leave of the student's own losses, and no silent zero of a masked feature term."""
 
 from pathlib import Path
 
