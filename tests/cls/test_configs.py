@@ -38,6 +38,8 @@ def test_every_stage_builds_and_takes_a_step(path: Path, tmp_path: Path):
         save_weights(deploy_config(chain, name).model, Path(files[name]))
         config = stage_config(chain, name, tmp_path, files)
         assert config.train_dataloader.dataset.type == 'mmdet.SeededDataset'
+        decay = config.param_scheduler[-1]
+        assert decay.type == ('CosineAnnealingLR' if 'voc_crops' in path.stem else 'MultiStepLR')
         assert bench_config(chain, name).test_evaluator.type == 'mmdet.PDAccuracy'
         if not stage.get('guide'):
             continue
