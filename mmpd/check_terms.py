@@ -184,10 +184,14 @@ def decode_finding(
         )[0]
     finally:
         net.train(was_training)
-    ours[:, 0::2] = ours[:, 0::2].clamp(0, size[1])
-    ours[:, 1::2] = ours[:, 1::2].clamp(0, size[0])
+    ours = ours.float().nan_to_num(1e6, 1e6, -1e6)
+    clipped = ours.minimum(ours.new_tensor([size[1], size[0]]).repeat(2)).clamp(min=0)
+    ours = torch.cat([ours, clipped])  # most heads clip their boxes to the image, YOLOX does not
     theirs = found.bboxes[:: max(len(found.bboxes) // 50, 1)]
-    gap = torch.cdist(theirs.float(), ours.float(), p=float('inf')).amin(dim=1).amax()
+    theirs = theirs[theirs.isfinite().all(dim=1)].float()
+    if not len(theirs):
+        return None
+    gap = torch.cdist(theirs, ours, p=float('inf')).amin(dim=1).amax()
     if gap <= tolerance:
         return None
     return error(
