@@ -13,7 +13,7 @@ from .chain_checks import check_keys, check_num_classes, check_sizes
 from .data.reduction import REDUCTIONS, parse_ratio
 from .detectors import detector_config, finer_levels
 from .errors import ConfigError
-from .tasks import dataloaders, task_of
+from .tasks import dataloaders, stock_dataset, task_of, with_pipeline
 
 STAGE_KEYS = {
     'detector', 'overrides', 'size', 'guide', 'init_from', 'terms', 'align', 'schedule', 'runner', 'checkpoint',
@@ -241,13 +241,15 @@ def deploy_config(chain: Chain, name: str) -> Config:
     """
     task = task_of(chain)
     model = stage_detector(chain, name)
-    dataset = copy.deepcopy(chain.config.data.test)
-    dataset.update(pipeline=task.deploy_pipeline(chain, name), test_mode=True)
+    dataset = with_pipeline(chain.config.data.test, task.deploy_pipeline(chain, name), test_mode=True)
     config = dict(
         default_scope=task.scope,
         model=model,
         test_dataloader=dict(
-            batch_size=1, num_workers=2, sampler=dict(type='DefaultSampler', shuffle=False), dataset=dataset
+            batch_size=1,
+            num_workers=2,
+            sampler=dict(type='DefaultSampler', shuffle=False),
+            dataset=stock_dataset(dataset),
         ),
         test_cfg=dict(type='TestLoop'),
         test_evaluator=task.deploy_evaluator(),

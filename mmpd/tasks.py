@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mmengine.config import ConfigDict
 from mmengine.registry import Registry
 
+from .detectors import walk_dicts
 from .errors import ConfigError
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ def dataloaders(chain: Chain, name: str) -> dict[str, Any]:
             **{**common, 'drop_last': True},
             batch_size=data.get('batch_size', 8),
             sampler=dict(type='DefaultSampler', shuffle=True),
-            dataset=_with_pipeline(data.train, task.train_pipeline(chain, name)),
+            dataset=with_pipeline(data.train, task.train_pipeline(chain, name)),
         )
     )
     for split in ('val', 'test'):
@@ -158,12 +159,13 @@ def dataloaders(chain: Chain, name: str) -> dict[str, Any]:
             **common,
             batch_size=data.get('val_batch_size', data.get('batch_size', 8)),
             sampler=dict(type='DefaultSampler', shuffle=False),
-            dataset=_with_pipeline(data[split], task.test_pipeline(chain, name), test_mode=True),
+            dataset=with_pipeline(data[split], task.test_pipeline(chain, name), test_mode=True),
         )
     return loaders
 
 
-def _with_pipeline(dataset: dict, pipeline: list[dict], **extra: Any) -> ConfigDict:
+def with_pipeline(dataset: dict, pipeline: list[dict], **extra: Any) -> ConfigDict:
+    """A data set config, wrapped or not, with its pipeline (and other keys) inside."""
     dataset = copy.deepcopy(ConfigDict(dataset))
     parts = [dataset]
     while parts:
@@ -172,4 +174,14 @@ def _with_pipeline(dataset: dict, pipeline: list[dict], **extra: Any) -> ConfigD
             parts += [part['dataset']] if 'dataset' in part else part['datasets']
         else:
             part.update(pipeline=copy.deepcopy(pipeline), **extra)
+    return dataset
+
+
+def stock_dataset(dataset: ConfigDict) -> ConfigDict:
+    """The same data set in mmdet's own classes: `init_detector` builds it for the palette, where mmpd is unknown."""
+    for part in walk_dicts(dataset):
+        if part.get('type') == 'PDVOCDataset':
+            part['type'] = 'VOCDataset'
+            for key in ('unknown_classes', 'seed'):
+                part.pop(key, None)
     return dataset
