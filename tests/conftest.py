@@ -1,8 +1,13 @@
 """One thread, since the tests' networks are so small that more only wait for each other; no work beside the point."""
 
 from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
 
 import mmpd  # noqa: F401  (before mmdet: puts the stand-in for mmcv's compiled operators in place)
+from mmpd.chain import Chain, read_chain
+from mmpd.stages import run_stages
+from tests.toys import toy_chain
 
 import cv2
 import pytest
@@ -25,3 +30,19 @@ def _lean_mmengine() -> Iterator[None]:
         patch.setattr(BaseModule, '_dump_init_info', lambda *_: None)
         patch.setattr(yapf_api, 'FormatCode', lambda text, **_: (text, True))
         yield
+
+
+class FinishedChain(NamedTuple):
+    """A toy chain that was trained for one epoch a stage. Read it; do not write to its folder."""
+
+    chain: Chain
+    root: Path
+    work_dir: Path
+    checkpoints: dict[str, str]
+
+
+@pytest.fixture(scope='session')
+def finished_chain(tmp_path_factory: pytest.TempPathFactory) -> FinishedChain:
+    root = tmp_path_factory.mktemp('finished_chain')
+    chain = read_chain(toy_chain(root))
+    return FinishedChain(chain, root, root / 'work', run_stages(chain, root / 'work', announce=False))

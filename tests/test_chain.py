@@ -1,0 +1,160 @@
+"""A chain config, and the ordinary config of each of its stages. (What is refused: test_bad_config.py.)"""
+
+from fractions import Fraction
+from pathlib import Path
+
+from mmpd.chain import bench_config, deploy_config, is_chain, needed_stages, read_chain, stage_config, stage_detector
+from mmpd.errors import ConfigError
+from tests.toys import CLASSES, toy_chain
+
+import pytest
+from mmengine.config import Config
+
+CHECKPOINTS = dict(teacher='/w/teacher_best.pth', assistant='/w/assistant_best.pth')
+
+
+@pytest.fixture(scope='module')
+def root(tmp_path_factory):
+    return tmp_path_factory.mktemp('chain')
+
+
+def shuffled(root) -> Config:
+    config = toy_chain(root)
+    config.stages = {name: config.stages[name] for name in ('student', 'assistant', 'teacher')}
+    return config
+
+
+def test_stages_run_guides_first_however_they_are_written(root):
+    chain = read_chain(shuffled(root))
+    assert list(chain.stages) == ['teacher', 'assistant', 'student']
+    assert [needed_stages(chain, name) for name in chain.stages] == [[], ['teacher'], ['assistant']]
+
+
+def test_a_stage_waits_for_what_it_starts_from(root):
+    chain = read_chain(toy_chain(root, **{'stages.student.init_from': 'teacher'}))
+    assert needed_stages(chain, 'student') == ['assistant', 'teacher']
+    given = read_chain(toy_chain(root, **{'stages.student.init_from': 'mine.pth'}))
+    assert needed_stages(given, 'student') == ['assistant']
+
+
+def test_a_circle_is_refused(root):
+    changes = {'stages.teacher.guide': 'student', 'stages.teacher.terms': dict(f=dict(type='FeatureTerm'))}
+    with pytest.raises(ConfigError, match='circle|LR guide'):
+        read_chain(toy_chain(root, **changes))
+    with pytest.raises(ConfigError, match=r"\['teacher', 'assistant', 'student'\] wait for each other"):
+        read_chain(toy_chain(root, **{'stages.teacher.init_from': 'assistant'}))
+
+
+@pytest.mark.parametrize(('ratio', 'expected'), [(2, '2'), ('3/2', '3/2'), (4, '4')])
+def test_only_the_step_from_hr_to_lr_has_the_ratio(root, ratio, expected):
+    chain = read_chain(toy_chain(root, ratio=ratio))
+    models = {name: stage_config(chain, name, 'w', CHECKPOINTS).model for name in chain.stages}
+    assert models['teacher'].type == 'RetinaNet'
+    assert models['assistant'].ratio == '1' and models['student'].ratio == expected
+    assert chain.stage_ratio('student') == Fraction(ratio) and chain.stage_ratio('teacher') == 1
+
+
+def test_each_guide_is_the_network_of_its_stage_with_its_weights(root):
+    chain = read_chain(toy_chain(root))
+    student = stage_config(chain, 'student', 'w', CHECKPOINTS).model
+    assert student.guide == stage_detector(chain, 'assistant') and student.guide_checkpoint == CHECKPOINTS['assistant']
+    assert student.student == stage_detector(chain, 'student')
+    assert student.type == 'mmdet.Distiller'  # found from mmpretrain's scope too
+
+
+def test_every_network_is_trainable_and_has_the_datas_classes(root):
+    chain = read_chain(toy_chain(root))
+    for name in chain.stages:
+        model = stage_detector(chain, name)
+        assert model.backbone.frozen_stages == -1 and model.backbone.norm_eval is False
+        assert model.bbox_head.num_classes == len(CLASSES)
+
+
+def test_the_student_pyramid_is_chosen_by_name(root):
+    strides = {
+        pyramid: stage_detector(read_chain(toy_chain(root, student_pyramid=pyramid)), 'student')
+        for pyramid in ('fine', 'cheap')
+    }
+    assert strides['fine'].bbox_head.anchor_generator.strides == [4, 8, 16, 32]
+    assert strides['cheap'].bbox_head.anchor_generator.strides == [8, 16, 32, 64]
+
+
+def hooks_of(config: Config) -> dict[str, dict]:
+    return {hook['type'].removeprefix('mmdet.'): hook for hook in config.custom_hooks}
+
+
+def test_hooks_of_a_stage_are_those_that_it_needs(root):
+    chain = read_chain(toy_chain(root))
+    hooks = {name: hooks_of(stage_config(chain, name, 'w', CHECKPOINTS)) for name in chain.stages}
+    for name in chain.stages:
+        assert {'SampleSeedHook', 'FiniteLossHook'} <= hooks[name].keys()
+        assert ('AFPHook' in hooks[name]) == (name != 'teacher')
+        assert ('InitFromHook' in hooks[name]) == (name == 'student')
+    assert hooks['student']['InitFromHook']['checkpoint'] == CHECKPOINTS['assistant']
+
+
+def test_checkpoints_are_named_after_the_stage_and_the_best_is_kept(root):
+    config = stage_config(read_chain(toy_chain(root, save_best='pd/AP')), 'assistant', 'w', CHECKPOINTS)
+    hook = config.default_hooks.checkpoint
+    assert (hook.type, hook.stage, hook.save_best) == ('mmdet.AtomicCheckpointHook', 'assistant', 'pd/AP')
+
+
+def test_schedule_and_runner_of_a_stage_merge_over_the_chains(root):
+    changes = {
+        'stages.teacher.schedule': dict(max_epochs=7),
+        'stages.teacher.runner': {'optim_wrapper.optimizer.lr': 0.5, 'train_dataloader.batch_size': 3},
+    }
+    chain = read_chain(toy_chain(root, **changes))
+    teacher = stage_config(chain, 'teacher', 'w', {})
+    assert teacher.train_cfg.max_epochs == 7 and teacher.param_scheduler[0].end == 2
+    assert teacher.optim_wrapper.optimizer.lr == 0.5 and teacher.optim_wrapper.optimizer.momentum == 0.9
+    assert teacher.train_dataloader.batch_size == 3
+    assistant = stage_config(chain, 'assistant', 'w', CHECKPOINTS)
+    assert assistant.train_cfg.max_epochs == 1 and assistant.optim_wrapper.optimizer.lr == 0.01
+
+
+def test_making_a_stages_config_changes_nothing_in_the_chain(root):
+    chain = read_chain(toy_chain(root))
+    before = chain.config.to_dict()
+    for name in chain.stages:
+        assert (
+            stage_config(chain, name, 'w', CHECKPOINTS).to_dict()
+            == stage_config(chain, name, 'w', CHECKPOINTS).to_dict()
+        )
+        deploy_config(chain, name), bench_config(chain, name)
+    assert chain.config.to_dict() == before
+
+
+def test_a_stages_config_is_no_chain_and_survives_a_file(root, tmp_path):
+    config = stage_config(read_chain(toy_chain(root)), 'student', tmp_path, CHECKPOINTS)
+    config.dump(tmp_path / 'student.py')
+    read = Config.fromfile(tmp_path / 'student.py')
+    assert not is_chain(read) and is_chain(toy_chain(root))
+    assert read.to_dict() == config.to_dict()
+    assert Path(config.work_dir) == tmp_path / 'student'
+
+
+def test_the_deployed_config_is_plain_and_sees_native_lr_images(root):
+    config = deploy_config(read_chain(toy_chain(root)), 'student')
+    assert 'mmpd' not in config.pretty_text and 'PD' not in config.pretty_text
+    pipeline = config.test_dataloader.dataset.pipeline
+    assert [step.type for step in pipeline] == ['LoadImageFromFile', 'Resize', 'LoadAnnotations', 'PackDetInputs']
+    assert tuple(pipeline[1].scale) == (32, 24)
+
+
+def test_the_deployed_config_of_wrapped_test_sets_is_plain_too(root):
+    config = toy_chain(root)
+    config.data.test = dict(type='ConcatDataset', datasets=[config.data.test, config.data.test])
+    dataset = deploy_config(read_chain(config), 'student').test_dataloader.dataset
+    while 'datasets' in dataset:
+        assert 'pipeline' not in dataset
+        dataset = dataset.datasets[0]
+    assert dataset.type == 'VOCDataset' and len(dataset.pipeline) == 4 and dataset.test_mode
+
+
+def test_the_bench_config_measures_on_reduced_hr_images(root):
+    config = bench_config(read_chain(toy_chain(root, ratio=4, reduction='lanczos')), 'student')
+    steps = {step.type: step for step in config.test_dataloader.dataset.pipeline}
+    assert tuple(steps['Resize'].scale) == (64, 48)
+    assert (steps['ReduceResolution'].ratio, steps['ReduceResolution'].operator) == ('4', 'lanczos')
+    assert config.custom_imports.imports == ['mmpd']
