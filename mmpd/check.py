@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -147,7 +148,8 @@ def _as_finding(check: StageCheck) -> Iterator[None]:
     except (ConfigError, DataError, CheckpointError) as problem:
         check.findings.append(error(f'stages.{check.name}', str(problem)))
     except Exception as problem:  # what mmdet raises on a config that does not fit can be anything
-        text = f'{type(problem).__name__}: {problem}'.strip().splitlines()
+        at = traceback.extract_tb(problem.__traceback__)[-1]  # an assert of mmdet says nothing but where it is
+        text = f'{type(problem).__name__}: {problem} in {Path(at.filename).name}: {at.line}'.splitlines()
         check.findings.append(error(f'stages.{check.name}', f'{" ".join(text)[:600]} (change detector or overrides)'))
 
 

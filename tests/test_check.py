@@ -1,0 +1,187 @@
+"""The preflight: what it prints for each kind of mismatch, and that it stays quiet where there is none."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+from mmpd.align.afp import Level
+from mmpd.chain import read_chain
+from mmpd.check import StageCheck, check_chain, preflight
+from mmpd.check_data import fitting_sizes, uncovered, union
+from mmpd.check_tables import print_checks
+from mmpd.detectors import detector_config
+from mmpd.errors import ConfigError
+from tests.toys import CLASSES, save_weights, toy_chain, toy_retinanet
+
+import pytest
+import torch
+from rich.console import Console
+
+
+@pytest.fixture(scope='module')
+def root(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp('chain')
+
+
+def check(root: Path, stage: str, checkpoints: dict[str, str] | None = None, **changes: Any) -> StageCheck:
+    (result,) = check_chain(read_chain(toy_chain(root, **changes)), [stage], checkpoints)
+    return result
+
+
+def errors(root: Path, stage: str, checkpoints: dict[str, str] | None = None, **changes: Any) -> str:
+    return '\n'.join(map(str, check(root, stage, checkpoints, **changes).errors))
+
+
+def guide_file(root: Path, confidence: float | None = 0.3) -> dict[str, str]:
+    """Weights for the assistant, which is the student's guide."""
+    file = root / f'assistant_{confidence}.pth'
+    if not file.is_file():
+        save_weights(detector_config(toy_retinanet(), num_classes=2, pretrained=False), file, confidence)
+    return dict(assistant=str(file))
+
+
+def test_a_sound_stage_has_no_findings_and_every_loss_is_shown(root):
+    result = check(root, 'student', guide_file(root))
+    assert result.findings == []
+    assert {row.term for row in result.losses} == {'', 'feature', 'response', 'isrd'}
+    assert all(row.value > 0 and row.gradient > 0 for row in result.losses)
+    assert result.boxes > 0 and '4 images' in result.data[0]
+    assert result.inputs['guide'] == tuple(2 * side for side in result.inputs['student'])
+    assert [row.partner for row in result.levels['student']] == [
+        f'guide {i} same grid' for i in range(len(result.levels['guide']))
+    ]
+
+
+def test_it_leaves_no_trace(root, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    state = torch.get_rng_state()
+    check(root, 'teacher')
+    assert torch.equal(state, torch.get_rng_state())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_zero_terms_are_warnings_until_the_guide_is_sure_of_something(root):
+    high = {'stages.student.terms.response.threshold': 0.9999}
+    untrained = check(root, 'student', **high)
+    unsure = check(root, 'student', guide_file(root, None), **high)
+    for result in (untrained, unsure):
+        assert [finding.error for finding in result.findings] == [False]
+        assert 'loss_response_bbox = 0' in str(result.findings[0])
+    trained = errors(root, 'student', guide_file(root), **high)
+    assert 'stages.student.terms.response: loss_response_bbox = 0' in trained
+    assert 'lower its threshold' in trained
+
+
+@pytest.mark.parametrize(
+    ('stage', 'changes', 'words'),
+    [
+        ('student', {'stages.student.overrides.bbox_head.anchor_generator.strides': [8, 16, 32, 64]},
+         ['level 0: the head assumes stride 8', 'stride 4', 'overrides']),
+        ('student', {'stages.student.overrides.bbox_head.in_channels': 12},
+         ['stages.student', 'channels', 'overrides']),
+        ('student', {'stages.student.overrides.bbox_head.num_classes': 3}, ['2 classes', '3', 'num_classes']),
+        ('student', {'ratio': 0.5}, []),
+        ('student', {'stages.student.overrides.neck.num_outs': 2}, ['fpn.py', 'num_outs', 'overrides']),
+        ('student', {'stages.student.align': 'window', 'ratio': '3/2'}, ["align = 'window'", 'ratio 3/2', 'resample']),
+        ('student', {'stages.student.terms.feature.max_size': 1.0}, ['terms.feature', 'max_size']),
+        ('student', {'stages.student.terms.feature.loss': 'psd'}, ['terms.feature.loss', "'psd'", 'pkd']),
+        ('student', {'stages.student.terms.isrd.loss_weight': float('inf')}, ['terms.isrd', 'not finite']),
+        ('student', {'stages.student.overrides.backbone.frozen_stages': 1}, ['frozen_stages = 1', 'ISRD', '-1']),
+        ('student', {'stages.student.overrides.backbone.norm_eval': True}, ['norm_eval = True', 'False']),
+        ('teacher', {'stages.teacher.overrides.backbone.frozen_stages': 1}, ['frozen_stages = 1', 'random weights']),
+        ('teacher', {'data.test.ann_file': 'ImageSets/Main/val.txt'}, ['data.val.ann_file = data.test.ann_file']),
+        ('teacher', {'data.val.ann_file': 'ImageSets/Main/train.txt'}, ['data.train.ann_file = data.val.ann_file']),
+        ('teacher', {'data.train.filter_cfg': dict(bbox_min_size=32)}, ['bbox_min_size = 32', 'remove']),
+        ('teacher', {'data.train.ann_file': 'nowhere.txt'}, ['nowhere.txt']),
+        ('teacher', {'data.batch_size': 64}, ['data.batch_size = 64', '4 images']),
+        ('teacher', {'custom_hooks': [dict(type='PipelineSwitchHook', switch_epoch=1, switch_pipeline=[])]},
+         ['PipelineSwitchHook', 'remove']),
+    ],
+)  # fmt: skip
+def test_each_mismatch_names_its_key_and_what_to_change(root, stage, changes, words):
+    if changes.get('ratio') == 0.5:
+        with pytest.raises(ConfigError, match=r'ratio = 0\.5 is below 1'):
+            read_chain(toy_chain(root, **changes))
+        return
+    guides = guide_file(root) if stage == 'student' else None
+    text = errors(root, stage, guides, **changes)
+    for word in words:
+        assert word in text, text
+
+
+def test_a_damaged_or_foreign_checkpoint_is_named(root, tmp_path):
+    broken = tmp_path / 'broken.pth'
+    broken.write_bytes(b'nothing')
+    assert str(broken) in errors(root, 'student', dict(assistant=str(broken)))
+    wide = tmp_path / 'wide.pth'
+    save_weights(toy_retinanet(base_channels=8), wide)
+    text = errors(root, 'student', dict(assistant=str(wide)))
+    assert str(wide) in text and 'does not fit' in text
+
+
+def test_other_class_names_are_printed_on_both_sides(root, tmp_path):
+    file = tmp_path / 'cats.pth'
+    content = torch.load(guide_file(root)['assistant'])
+    content['meta']['dataset_meta']['classes'] = ('cat', 'dog')
+    torch.save(content, file)
+    text = errors(root, 'student', dict(assistant=str(file)))
+    assert "('cat', 'dog')" in text and str(CLASSES) in text
+
+
+def test_warnings_name_what_is_lost(root):
+    fine = {'stages.student.overrides.neck': [dict(toy_retinanet()['neck'], start_level=1)]}
+    texts = [str(finding) for finding in check(root, 'student', guide_file(root), **fine).findings]
+    assert any("student_pyramid = 'fine': it has no effect on the neck of stage student" in text for text in texts)
+    coarse = check(root, 'student', guide_file(root), student_pyramid='cheap', ratio=2)
+    assert [round(high) for _, high, _ in coarse.gaps] == [round(16 * 2**0.5)]
+    assert coarse.gaps[0][2] > 0.3 and any('student_pyramid' in str(f) for f in coarse.findings)
+    ema = {'custom_hooks': [dict(type='EMAHook', momentum=0.0002)]}
+    assert any('EMAHook.momentum' in str(f) for f in check(root, 'teacher', **ema).findings)
+
+
+def test_preflight_raises_every_error_at_once(root):
+    config = toy_chain(root, **{'stages.teacher.overrides.backbone.frozen_stages': 1, 'data.batch_size': 64})
+    with pytest.raises(ConfigError, match=r'(?s)--no-check.*frozen_stages.*batch_size'):
+        preflight(read_chain(config), ['teacher'], {}, Console(file=io.StringIO()))
+
+
+def test_the_report_prints_levels_partners_losses_and_the_verdict(root):
+    out = io.StringIO()
+    print_checks([check(root, 'student', guide_file(root), student_pyramid='cheap')], Console(file=out, width=150))
+    text = out.getvalue()
+    for words in ('stage student, ratio 2', '4 images', 'lines up with', 'nothing, masked', 'no student level fits',
+                  'terms.isrd', 'gradient norm', '0 errors, 1 warnings in 1 stages'):  # fmt: skip
+        assert words in text, text
+
+
+def test_intervals():
+    assert union([(4, 8), (1, 3), (2, 5)]) == [(1, 8)]
+    assert uncovered([(10, 40), (40, 90)], [(20, 50)]) == [(10, 20), (50, 90)]
+    assert uncovered([(10, 40)], [(5, 80)]) == []
+
+
+def test_fitting_sizes():
+    low, high = fitting_sizes(Level(8, ((16.0, 16.0), (32.0, 8.0), (32.0, 32.0))))
+    assert (low, high) == pytest.approx((16 / 2**0.5, 32 * 2**0.5))
+    assert fitting_sizes(Level(8, offset=0.5, size_range=(0, 64))) == (8, 128)
+    assert fitting_sizes(Level(8)) == (32, 128)
+
+
+def test_the_command_ends_with_status_1_on_an_error(root, tmp_path, capsys):
+    import importlib.util
+
+    spec = importlib.util.spec_from_file_location('check_tool', Path(__file__).parents[1] / 'tools' / 'check.py')
+    assert spec is not None and spec.loader is not None
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    file = tmp_path / 'toy.py'
+    toy_chain(root).dump(file)
+    common = [str(file), '--stage', 'teacher', '--device', 'cpu', '--work-dir', str(tmp_path)]
+    tool.main(common)
+    with pytest.raises(SystemExit) as stop:
+        tool.main([*common, '--cfg-options', f'data.batch_size={json.dumps(64)}'])
+    assert stop.value.code == 1
+    assert 'data.batch_size = 64' in capsys.readouterr().out
