@@ -16,11 +16,11 @@ from rich.console import Console
 from .chain import Chain, bench_config, deploy_config, needed_stages, stage_config
 from .check import preflight
 from .checkpoint import latest_intact, write_atomic
-from .errors import CheckpointError, ConfigError
+from .errors import CheckpointError, ConfigError, DataError
 from .launch import from_rank_0, join, launched_rank, model_wrapper
 from .lock import WorkDirLock
 
-console = Console(highlight=False)
+console = Console(highlight=False, soft_wrap=True)
 
 
 def run_stages(
@@ -161,7 +161,11 @@ def _progress(folder: Path, name: str, hashed: str) -> tuple[str | None, str | N
 
 
 def train(config: Config, launcher: str = 'none', resume_from: str | None = None, experiment: str = 'run') -> Runner:
-    """Train one ordinary mmengine config. `resume_from` is a Runner checkpoint or None."""
+    """Train one ordinary mmengine config. `resume_from` is a Runner checkpoint or None.
+
+    Raises:
+        DataError: a data-loader worker died.
+    """
     config = Config(config.to_dict())
     config.launcher = launcher
     wrapper = model_wrapper()
@@ -170,7 +174,15 @@ def train(config: Config, launcher: str = 'none', resume_from: str | None = None
     config.load_from, config.resume = resume_from, resume_from is not None
     config.setdefault('experiment_name', f'{experiment}_{time.time_ns()}')
     runner = Runner.from_cfg(config)
-    runner.train()
+    try:
+        runner.train()
+    except RuntimeError as error:
+        if 'DataLoader worker' not in str(error):
+            raise
+        raise DataError(
+            f'{error} The usual cause is memory: lower data.num_workers or data.batch_size, or give the container more '
+            'shared memory. No checkpoint was lost: run the same command again.'
+        ) from error
     return runner
 
 
