@@ -71,7 +71,7 @@ def cost_table(costs: Sequence[Cost], title: str = 'cost of one image') -> Table
 
 def comparison_table(rows: Sequence[Row], title: str) -> Table:
     """What each network of a chain sees, costs and reaches."""
-    table = _table(title, 'network', 'image', 'pixels', 'params', 'FLOPs', 'AP50', 'AP50:95')
+    table = _table(title, 'network', 'image', 'pixels', 'params', 'FLOPs', 'AP50', 'AP')
     for row in rows:
         cost, metrics = row.cost, row.measurement.metrics
         table.add_row(

@@ -1,0 +1,66 @@
+# The demo (`make demo`): small RetinaNets on the drawn set of mmpd/demo_data.py, HR 256×192 → LR 128×96.
+# `plain` is the control: the student's network and size without a guide, with as many epochs from scratch as the
+# distilled student and the assistant that it starts from had together.
+import os
+
+_base_ = ['_base_/runtime.py']
+
+ratio = 2
+student_pyramid = 'fine'
+pretrained = False
+save_best = 'pd/AP'
+schedule = dict(max_epochs=8, warmup_iters=60, val_interval=4)
+optim_wrapper = dict(
+    type='OptimWrapper',
+    optimizer=dict(type='AdamW', lr=2e-3, weight_decay=0.05),
+    clip_grad=dict(max_norm=10, norm_type=2),
+)
+
+demo_set = dict(seed=0, n_train=240, n_val=40, n_test=100, size=(256, 192))  # arguments of draw_demo_set
+data_root = os.environ.get('MMPD_DEMO_ROOT', 'work_dirs/demo/data') + '/'
+common = dict(type='PDVOCDataset', data_root=data_root, metainfo=dict(classes=('ring', 'star', 'checker', 'stripes')))
+data = dict(
+    train=dict(ann_file='ImageSets/Main/train.txt', **common),
+    val=dict(ann_file='ImageSets/Main/val.txt', **common),
+    test=dict(ann_file='ImageSets/Main/test.txt', **common),
+    hr_scale=(256, 192),
+    augment=[dict(type='RandomFlip', prob=[0.25, 0.25, 0.25], direction=['horizontal', 'vertical', 'diagonal'])],
+    batch_size=4,
+    num_workers=0,
+)
+custom_imports = dict(imports=['mmpd.progress'], allow_failed_imports=False)
+custom_hooks = [dict(type='ProgressHook')]
+
+resnet18 = 'mmdet::retinanet/retinanet_r18_fpn_1x_coco.py'
+# Objects are 9 to 64 HR pixels wide and nearly square, so anchors start at 12 HR pixels and have one shape.
+# GroupNorm in the head and a looser match make so short a training from scratch learn twice as fast.
+head = dict(
+    stacked_convs=2,
+    norm_cfg=dict(type='GN', num_groups=8),
+    anchor_generator=dict(octave_base_scale=1.5, ratios=[1.0]),
+)
+train_cfg = dict(assigner=dict(pos_iou_thr=0.4, neg_iou_thr=0.3))
+large = dict(
+    backbone=dict(base_channels=24),
+    neck=dict(in_channels=[24, 48, 96, 192], out_channels=48),
+    bbox_head=dict(in_channels=48, feat_channels=48, **head),
+    train_cfg=train_cfg,
+)
+small = dict(
+    backbone=dict(base_channels=16),
+    neck=dict(in_channels=[16, 32, 64, 128], out_channels=32),
+    bbox_head=dict(in_channels=32, feat_channels=32, **head),
+    train_cfg=train_cfg,
+)
+terms = dict(
+    feature=dict(type='FeatureTerm', loss_weight=1.0),
+    response=dict(type='ResponseTerm', loss_weight=1.0),
+    isrd=dict(type='ISRDTerm', loss_weight=0.1),
+)
+stages = dict(
+    teacher=dict(detector=resnet18, overrides=large, size='hr', schedule=dict(max_epochs=10, val_interval=5)),
+    plain=dict(detector=resnet18, overrides=small, size='lr', schedule=dict(max_epochs=16)),
+    assistant=dict(detector=resnet18, overrides=small, size='hr', guide='teacher', terms=terms),
+    student=dict(detector=resnet18, overrides=small, size='lr', guide='assistant', init_from='guide', terms=terms),
+)
+del os, common, train_cfg
