@@ -49,10 +49,6 @@ def run(config) -> list[dict[str, float]]:
     return Losses.logged
 
 
-def mean(losses: list[dict[str, float]], name: str) -> float:
-    return sum(step[name] for step in losses) / len(losses)
-
-
 def test_nan_in_a_term_stops_the_chain_and_the_last_checkpoint_is_good(root, tmp_path, monkeypatch):
     calls, forward = [], FeatureTerm.forward
 
@@ -78,7 +74,7 @@ def test_nan_in_a_term_stops_the_chain_and_the_last_checkpoint_is_good(root, tmp
     assert (tmp_path / 'student/done.json').exists()
 
 
-EPOCHS = 6
+EPOCHS = 12
 
 
 @pytest.fixture
@@ -99,17 +95,15 @@ def amp_on_cpu(monkeypatch):
     ids=['fp16', 'bf16', 'accumulation'],
 )
 def test_losses_stay_finite_and_fall(root, tmp_path, amp_on_cpu, optimizer):
-    config = assistant_stage(root, tmp_path, EPOCHS)
+    """All four images in each step and no flips, so that the losses of two steps can be compared."""
+    config = assistant_stage(root, tmp_path, EPOCHS, **{'data.batch_size': 4, 'data.augment': []})
     config.optim_wrapper.update(optimizer)
     config.optim_wrapper.optimizer.lr = 0.02
-    config.train_dataloader.dataset.pipeline = [
-        step for step in config.train_dataloader.dataset.pipeline if step['type'] != 'RandomFlip'
-    ]
     losses = run(config)
-    assert len(losses) == 2 * EPOCHS
+    assert len(losses) == EPOCHS
     assert all(torch.isfinite(torch.tensor(list(step.values()))).all() for step in losses)
     assert {'loss_feature', 'loss_response_cls', 'loss_isrd', 'loss_cls'} <= losses[0].keys()
-    assert mean(losses[-4:], 'loss') < 0.9 * mean(losses[:4], 'loss')
+    assert losses[-1]['loss'] < 0.9 * losses[0]['loss'], [step['loss'] for step in losses]
     weights = load_checkpoint(tmp_path / f'assistant/epoch_{EPOCHS}.pth')['state_dict']
     assert all(value.dtype == torch.float32 for value in weights.values() if value.is_floating_point())
 
