@@ -60,7 +60,7 @@ STAGES = [(name, 'student') for name in FAMILIES] + [(f'pd_voc_{name}', 'assista
 
 
 @pytest.mark.parametrize(('name', 'stage'), STAGES)
-def test_every_term_reaches_the_student_and_training_lowers_the_loss(name, stage, voc):
+def test_every_term_reaches_the_student_and_training_lowers_them(name, stage, voc):
     chain = toy_family(name, voc)
     model, batches = stage_and_batches(chain, stage)
     rows, unreached = loss_rows(model, batches)
@@ -74,10 +74,12 @@ def test_every_term_reaches_the_student_and_training_lowers_the_loss(name, stage
         optimizer = torch.optim.Adam(model.parameters(), lr=0.003)
         losses = []
         for _ in range(6):
-            losses.append(total_loss(model, batches[0]))
+            total, log = model.parse_losses(model(**model.data_preprocessor(batches[0], True), mode='loss'))
             optimizer.zero_grad()
-            losses[-1].backward()
+            total.backward()
             optimizer.step()
+            # not the total: a dynamic assigner finds its first positives later, and the head's loss starts at zero
+            losses.append(sum(log[row.name].item() for row in rows if row.term))
         assert min(losses[-2:]) < losses[0]
         assert decode_finding(model.student, stage) is None
 
