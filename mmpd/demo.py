@@ -33,7 +33,7 @@ LABELS = {
 }
 # Time of one training epoch relative to the teacher's, measured on two cores; only the remaining time depends on it.
 EPOCH_COST = {'teacher': 1.0, 'plain': 0.45, 'assistant': 1.1, 'student': 0.85}
-PICTURE_IMAGES = 3
+PICTURE_IMAGES = 2
 
 
 def run(config_file: str | Path, work_dir: str | Path, options: dict | None, console: Console) -> list[Row]:

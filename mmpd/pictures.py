@@ -91,7 +91,7 @@ def draw_comparison(
     width, height = size
     panel_width = 3.6
     panel_height = panel_width * height / width
-    figure = Figure(figsize=(len(columns) * panel_width, len(rows) * (panel_height + 0.22) + 0.65), dpi=85)
+    figure = Figure(figsize=(len(columns) * panel_width, len(rows) * (panel_height + 0.22) + 0.65), dpi=100)
     grid = figure.subplots(len(rows), len(columns), squeeze=False)
     for line, (gt_boxes, gt_labels, predictions) in enumerate(rows):
         for column, found in enumerate(predictions):
