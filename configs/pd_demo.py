@@ -9,6 +9,7 @@ ratio = 2
 student_pyramid = 'fine'
 pretrained = False
 save_best = 'pd/AP'
+guide_cache = 1024  # MiB: flips are the only augmentation, so the guide's outputs come back
 schedule = dict(max_epochs=8, warmup_iters=60, val_interval=4)
 optim_wrapper = dict(
     type='OptimWrapper',

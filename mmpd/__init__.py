@@ -4,10 +4,17 @@ Importing it first puts the stand-in for mmcv's compiled operators in place (mmd
 then registers everything of mmpd in mmdet's registries.
 """
 
+import contextlib as _contextlib
+import io as _io
+import warnings as _warnings
+
 from .compat import mmcv_ops
 
 mmcv_ops.install()
 
-from . import register  # noqa: E402  (registers on import; must come after the stand-in)
+# The host prints a line for each optional package that it does not find, at the start of every tool.
+with _contextlib.redirect_stdout(_io.StringIO()), _warnings.catch_warnings():
+    _warnings.simplefilter('ignore')
+    from . import register  # registers on import; must come after the stand-in
 
 __version__ = '0.1.0'
