@@ -1,5 +1,6 @@
 """One thread, since the tests' networks are so small that more only wait for each other; no work beside the point."""
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -30,6 +31,12 @@ def _lean_mmengine() -> Iterator[None]:
         patch.setattr(BaseModule, '_dump_init_info', lambda *_: None)
         patch.setattr(yapf_api, 'FormatCode', lambda text, **_: (text, True))
         yield
+
+
+def pytest_collection_finish() -> None:
+    """mmengine collects garbage for each data set it builds: 0.3 s with all that the tests import in the heap."""
+    gc.collect()
+    gc.freeze()
 
 
 class FinishedChain(NamedTuple):

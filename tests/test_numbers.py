@@ -1,5 +1,6 @@
 """Finite, decreasing and repeatable: the numbers of a distillation stage on the toy chain."""
 
+from itertools import pairwise
 from pathlib import Path
 
 from mmpd.chain import read_chain, stage_config
@@ -55,14 +56,14 @@ def test_nan_in_a_term_stops_the_chain_and_the_last_checkpoint_is_good(root, tmp
     def poisoned(term, step):
         calls.append(1)
         losses = forward(term, step)
-        return {name: value * float('nan') for name, value in losses.items()} if len(calls) == 4 else losses
+        return {name: value * float('nan') for name, value in losses.items()} if len(calls) == 3 else losses
 
     monkeypatch.setattr(FeatureTerm, 'forward', poisoned)
-    chain = read_chain(toy_chain(root, epochs=3, **{'stages.teacher.checkpoint': str(root / 'teacher.pth')}))
+    chain = read_chain(toy_chain(root, epochs=2, **{'stages.teacher.checkpoint': str(root / 'teacher.pth')}))
     with pytest.raises(RuntimeError) as stop:
-        run_stages(chain, tmp_path, announce=False)
+        run_stages(chain, tmp_path, only='assistant', announce=False)
     message = str(stop.value)
-    assert message.startswith('loss_feature=nan in iteration 4 (epoch 2) on images [')
+    assert message.startswith('loss_feature=nan in iteration 3 (epoch 2) on images [')
     assert message.count('train_') >= 2 and 'JPEGImages/train_' in message, 'both images of the batch are named'
     assert 'loss_response_cls=' in message, 'the finite terms are shown as well'
     last = latest_intact(tmp_path / 'assistant')
@@ -70,11 +71,11 @@ def test_nan_in_a_term_stops_the_chain_and_the_last_checkpoint_is_good(root, tmp
     assert all(value.isfinite().all() for value in load_checkpoint(last)['state_dict'].values())
     assert not (tmp_path / 'assistant/done.json').exists()
     monkeypatch.undo()
-    run_stages(chain, tmp_path, announce=False)  # the same command goes on from there
-    assert (tmp_path / 'student/done.json').exists()
+    run_stages(chain, tmp_path, only='assistant', announce=False)  # the same command goes on from there
+    assert (tmp_path / 'assistant/done.json').exists()
 
 
-EPOCHS = 12
+EPOCHS = 8
 
 
 @pytest.fixture
@@ -98,12 +99,14 @@ def test_losses_stay_finite_and_fall(root, tmp_path, amp_on_cpu, optimizer):
     """All four images in each step and no flips, so that the losses of two steps can be compared."""
     config = assistant_stage(root, tmp_path, EPOCHS, **{'data.batch_size': 4, 'data.augment': []})
     config.optim_wrapper.update(optimizer)
-    config.optim_wrapper.optimizer.lr = 0.02
+    config.optim_wrapper.optimizer = dict(type='Adam', lr=2e-3)
     losses = run(config)
     assert len(losses) == EPOCHS
     assert all(torch.isfinite(torch.tensor(list(step.values()))).all() for step in losses)
     assert {'loss_feature', 'loss_response_cls', 'loss_isrd', 'loss_cls'} <= losses[0].keys()
-    assert losses[-1]['loss'] < 0.9 * losses[0]['loss'], [step['loss'] for step in losses]
+    totals = [step['loss'] for step in losses]
+    assert all(later < earlier + 0.01 for earlier, later in pairwise(totals)), totals
+    assert totals[-1] < totals[0] - 0.2, totals
     weights = load_checkpoint(tmp_path / f'assistant/epoch_{EPOCHS}.pth')['state_dict']
     assert all(value.dtype == torch.float32 for value in weights.values() if value.is_floating_point())
 
