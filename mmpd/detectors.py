@@ -124,6 +124,13 @@ def shift_pyramid(model: dict, levels: int) -> None:
             f'student_pyramid = fine: neck {neck} has no {levels} finer levels; write the pyramid in overrides'
         )
     neck['start_level'] -= levels
+    needed = len(neck['in_channels']) - neck['start_level']
+    if neck.get('end_level', -1) == -1 and neck['num_outs'] < needed:
+        raise ConfigError(
+            f'student_pyramid = fine: {levels} finer levels of a backbone of {len(neck["in_channels"])} stages make '
+            f"{needed} levels, but neck.num_outs = {neck['num_outs']}; set student_pyramid = 'cheap', or raise "
+            'num_outs and give the head as many strides'
+        )
     factor = 2**levels
     for name in ('bbox_head', 'rpn_head'):
         head = model.get(name)

@@ -206,7 +206,7 @@ def fingerprint(config: Config) -> str:
     """Hash of what decides a stage's result. Paths of its own work dir do not count, so a chain can be moved."""
     content = config.to_dict()
     content.pop('work_dir', None)
-    text = json.dumps(content, sort_keys=True, default=str).replace(str(Path(config.work_dir).parent), '')
+    text = json.dumps(content, sort_keys=True, default=str).replace(f'{Path(config.work_dir).parent}/', '')
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

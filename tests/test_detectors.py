@@ -83,12 +83,18 @@ def test_a_shifted_pyramid_is_the_same_in_hr_pixels():
 
 def test_fcos_ranges_shrink_with_the_pyramid_and_stay_open():
     model = dict(
-        neck=dict(start_level=1),
+        neck=dict(start_level=1, in_channels=[8, 16], num_outs=2),
         bbox_head=dict(type='FCOSHead', strides=[8, 16], regress_ranges=((-1, 64), (64, 1e8))),
     )
     shift_pyramid(model, 1)
     assert model['bbox_head']['strides'] == [4, 8]
     assert model['bbox_head']['regress_ranges'] == ((-1, 32), (32, 1e8))
+
+
+def test_too_few_levels_for_a_finer_start_are_refused():
+    model = dict(neck=dict(type='FPN', start_level=1, in_channels=[8, 16, 32, 64], num_outs=3), bbox_head=dict(type='X'))
+    with pytest.raises(ConfigError, match=r"neck.num_outs = 3; set student_pyramid = 'cheap'"):
+        shift_pyramid(model, 1)
 
 
 @pytest.mark.parametrize('neck', [dict(type='FPN', start_level=0), [dict(type='FPN'), dict(type='FSR')]])

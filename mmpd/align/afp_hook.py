@@ -52,8 +52,8 @@ def verify_alignment(alignment: Alignment, size: tuple[int, int]) -> None:
             if shape.stride * 2 <= height and abs(shape.stride / level.stride - 1) > 0.34:
                 raise ConfigError(
                     f'{owner} level {index}: the head assumes stride {level.stride:g}, the feature map of '
-                    f'{shape.channels} channels has stride {shape.stride:g}; change anchor_generator.strides (or strides) '
-                    'of the head, or start_level and num_outs of the neck, in stages.*.overrides'
+                    f'{shape.channels} channels has stride {shape.stride:g}; change anchor_generator.strides (or '
+                    'strides) of the head, or start_level and num_outs of the neck, in stages.*.overrides'
                 )
     for match in plan.served():
         if not match.exact:

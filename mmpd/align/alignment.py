@@ -5,6 +5,7 @@ Legend: h, w = student grid; B = batch; n = h·w·A locations in the order (h, w
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -98,7 +99,7 @@ class Alignment:
     def main_guide(self, match: Match) -> int:
         """The guide level nearest in size, whose features serve a student level."""
         size = self.plan.student[match.student].size * float(self.ratio)
-        return min(match.guides, key=lambda g: abs(self.plan.guide[g].size - size))
+        return min(match.guides, key=lambda g: abs(math.log(self.plan.guide[g].size / size)))
 
     def features(self, feats_hr: Sequence[Tensor], grids: Sequence[tuple[int, int]]) -> list[AlignedFeatures]:
         """Guide features (B, C, H, W) per level on the grids (h, w) of the student's levels."""

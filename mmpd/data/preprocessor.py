@@ -66,11 +66,13 @@ class PairDataPreprocessor(BaseDataPreprocessor):
             ):
                 raise DataError(
                     f'image {index} of the batch: HR {tuple(hr.shape[-2:])} is not {self.ratio} × LR '
-                    f'{tuple(lr.shape[-2:])}; make the pair with ReduceResolution(ratio={str(self.ratio)!r}, keep_hr=True)'
+                    f'{tuple(lr.shape[-2:])}; make the pair with '
+                    f'ReduceResolution(ratio={str(self.ratio)!r}, keep_hr=True)'
                 )
 
     def _batch_hr(self, images: list[Tensor], size: tuple[int, int]) -> Tensor:
-        """(B, 3, H, W) float, normalised by the guide's mean and std; the padding is zero, as mmdet pads."""
+        """(B, 3, H, W) float, normalised by the guide's mean and std, then padded as its preprocessor pads."""
         normalised = [self.guide({'inputs': [image]}, False)['inputs'][0] for image in images]
         pads = [(0, size[1] - image.shape[-1], 0, size[0] - image.shape[-2]) for image in normalised]
-        return torch.stack([F.pad(image, pad) for image, pad in zip(normalised, pads, strict=True)])
+        value = getattr(self.guide, 'pad_value', 0)
+        return torch.stack([F.pad(image, pad, value=value) for image, pad in zip(normalised, pads, strict=True)])

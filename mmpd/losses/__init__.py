@@ -1,1 +1,1 @@
-"""Distillation losses: pure functions, each with its equation and source. The modules that hold weights are in terms.py."""
+"""Distillation losses: pure functions, each with its equation and source. terms.py has the modules with weights."""
