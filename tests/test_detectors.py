@@ -92,7 +92,9 @@ def test_fcos_ranges_shrink_with_the_pyramid_and_stay_open():
 
 
 def test_too_few_levels_for_a_finer_start_are_refused():
-    model = dict(neck=dict(type='FPN', start_level=1, in_channels=[8, 16, 32, 64], num_outs=3), bbox_head=dict(type='X'))
+    model = dict(
+        neck=dict(type='FPN', start_level=1, in_channels=[8, 16, 32, 64], num_outs=3), bbox_head=dict(type='X')
+    )
     with pytest.raises(ConfigError, match=r"neck.num_outs = 3; set student_pyramid = 'cheap'"):
         shift_pyramid(model, 1)
 
