@@ -97,7 +97,8 @@ def plan_alignment(
     resample: a student level takes the guide level whose anchors are nearest in log size, and in addition every guide
     level whose nearest student level it is; so what the guide knows on a level without an equal still arrives ("ours";
     one guide level alone lost the objects of all finer levels).
-    auto: window where any level has an equal, else resample.
+    auto: window where every guide level has an equal, else resample. On bccd at ratio 4 the finest guide level has none,
+    and the guide kept 80 % of its AP through the window plan, 99.9 % through the resample plan (docs/results.md).
 
     Args:
         guide: levels of the guide, strides and anchors in HR pixels.
@@ -117,7 +118,8 @@ def plan_alignment(
     student_hr = [level.scaled(ratio) for level in student]
     windows = _window_matches(guide, student_hr)
     if kind == 'auto':
-        kind = 'window' if any(match.guides for match in windows) else 'resample'
+        met = {level for match in windows for level in match.guides}
+        kind = 'window' if len(met) == len(guide) else 'resample'
     if kind == 'window' and not any(match.guides for match in windows):
         have, want = (
             f'strides {[level.stride for level in levels]}, sizes {[round(level.size, 1) for level in levels]}'

@@ -39,10 +39,20 @@ def test_fine_student_at_ratio_2_loses_nothing():
 
 
 def test_cheap_student_at_ratio_2_is_moved_by_one_level_and_its_last_is_masked():
-    plan = plan_alignment(HR, HR, 2)
+    plan = plan_alignment(HR, HR, 2, 'window')
     assert guides_of(plan) == [(1,), (2,), (3,), (4,), ()]
     assert plan.unserved == (0,)
     assert [match.student for match in plan.served()] == [0, 1, 2, 3]
+
+
+def test_auto_leaves_no_guide_level_out():
+    """At ratio 4 a student that can start one level finer meets all guide levels but the finest, which it merges in."""
+    student = pyramid(4, 8, 16, 32, 64)
+    plan = plan_alignment(HR, student, 4)
+    assert plan.kind == 'resample' and plan.unserved == ()
+    assert guides_of(plan)[0] == (0, 1) and not plan.matches[0].exact
+    assert plan.matches[1].guides == (2,) and plan.matches[1].exact
+    assert plan_alignment(HR, student, 2).kind == 'window'
 
 
 def test_ratio_between_levels_resamples():

@@ -52,7 +52,7 @@ def test_the_plan_is_told_level_by_level_in_hr_pixels(distiller):
 
 
 def test_masked_and_unused_levels_are_told(tmp_path):
-    model = build_distiller(tmp_path, student=unfrozen(toy_retinanet()))
+    model = build_distiller(tmp_path, student=unfrozen(toy_retinanet()), align='window')
     text = describe_plan(model.alignment)
     assert 'no guide level, masked' in text and 'guide level 0 (stride 8, objects of about 16) serves no' in text
 

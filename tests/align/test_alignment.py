@@ -123,7 +123,7 @@ def test_resampled_features_keep_their_mean_and_place():
 
 
 def test_masked_student_levels_get_nothing():
-    alignment = align(FlatView(8, 16), FlatView(8, 16), 2)
+    alignment = align(FlatView(8, 16), FlatView(8, 16), 2, 'window')
     assert [
         out.student for out in alignment.features([torch.ones(1, 4, 4, 4), torch.ones(1, 4, 2, 2)], [(2, 2), (1, 1)])
     ] == [0]
