@@ -137,6 +137,7 @@ def run_row(chain: Chain, row: str, work_dir: Path, out_dir: Path, splits: Itera
         ratio=str(chain.ratio),
         reduction=chain.config.get('reduction', 'area'),
         pyramid=chain.config.get('student_pyramid', 'fine'),
+        align=chain.stages[row].get('align', 'auto'),
         epochs=done.get('epochs'),
         seconds=done.get('seconds'),
         metrics=metrics,
