@@ -7,11 +7,13 @@ from pathlib import Path
 from mmpd.chain import read_chain, stage_config
 from mmpd.checkpoint import load_checkpoint, load_into
 from mmpd.errors import CheckpointError
+from mmpd.frozen import Frozen
 from mmpd.stages import run_stages, train
 from tests.toys import build_distiller, build_model, save_weights, toy_chain, toy_retinanet
 
 import pytest
 import torch
+from mmengine.registry import DefaultScope
 
 TEACHER = toy_retinanet(base_channels=8)  # the toy chain's
 
@@ -38,12 +40,13 @@ def of(model: dict) -> dict:
     return dict(state_dict=net.state_dict(), meta=dict(dataset_meta=dict(classes=('a', 'b', 'c', 'd', 'e'))))
 
 
-def load_as_guide(root: Path, file: str | Path):
-    """The Distiller of stage `assistant` with `file` as its teacher, as the Runner makes it."""
+def load_as_guide(root: Path, file: str | Path) -> Frozen:
+    """`file` as the teacher of stage `assistant`, as the Distiller loads it."""
     config = stage_config(read_chain(toy_chain(root)), 'assistant', root / 'work', {'teacher': str(file)})
-    distiller = build_model(config.model)
-    distiller.init_weights()
-    return distiller
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        frozen = Frozen(config.model.guide, config.model.guide_checkpoint)
+    frozen.load()
+    return frozen
 
 
 REFUSED = {
@@ -126,7 +129,7 @@ GOOD = {
 def test_every_honest_kind_of_file_becomes_the_guide_in_fp32(root, weights, tmp_path, case):
     file = tmp_path / 'guide.pth'
     torch.save(GOOD[case](weights), file)
-    guide = load_as_guide(root, file).guide.state_dict()
+    guide = load_as_guide(root, file).module.state_dict()
     precision = {'fp16': 1e-3, 'bf16': 1e-2}.get(case, 0)
     for key, value in weights.items():
         assert guide[key].dtype == value.dtype

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,11 +45,18 @@ class ChainRun:
         return self
 
     def output(self) -> str:
-        return self.log.read_text(errors='replace')
+        return self.log.read_text(errors='replace') if self.log.exists() else ''
 
     def message(self) -> str:
         """The output as one line of words, however it was wrapped."""
         return ' '.join(self.output().split())
+
+    def wait_for(self, moment: str, seconds: float = PATIENCE) -> None:
+        """Until the run has come to `moment`."""
+        end = time.monotonic() + seconds
+        while moment not in self.moments():
+            assert time.monotonic() < end, f'never came to {moment}:\n{self.output()[-3000:]}'
+            time.sleep(0.02)
 
     def moments(self) -> list[str]:
         return self.trace.read_text().splitlines() if self.trace.exists() else []

@@ -194,9 +194,7 @@ def test_a_limit_of_the_operating_system_is_a_full_disk_too(server, short_chain,
 def test_a_second_process_is_refused_naming_the_first(server, short_chain, tmp_path):
     work_dir = tmp_path / 'run'
     first = server.start(short_chain.config, work_dir, at='teacher iteration', action='stop')
-    deadline = time.monotonic() + 60
-    while 'teacher iteration' not in first.moments() and time.monotonic() < deadline:
-        time.sleep(0.02)
+    first.wait_for('teacher iteration')
     second = server.start(short_chain.config, work_dir)
     assert second.wait() == 1
     assert f'is in use by process {first.pid} on' in second.message() and '--work-dir' in second.message()

@@ -124,8 +124,7 @@ def test_resume_from_two_processes_to_one_and_back(server, pair, tmp_path):
 def test_a_second_launch_on_the_work_dir_is_refused_by_rank_0(server, pair, tmp_path):
     uncut, _, _ = pair
     first = server.start(uncut.config, tmp_path / 'run', at='teacher iteration', action='stop')
-    while 'teacher iteration' not in first.moments():
-        assert 'Error' not in first.output()
+    first.wait_for('teacher iteration')
     zero, one = server.start_ranks(uncut.config, tmp_path / 'run')
     assert zero.wait() == 1 and f'in use by process {first.pid}' in zero.message()
     for run in (one, first):  # torchrun ends the others where one fails
