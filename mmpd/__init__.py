@@ -17,4 +17,7 @@ with _contextlib.redirect_stdout(_io.StringIO()), _warnings.catch_warnings():
     _warnings.simplefilter('ignore')
     from . import register  # registers on import; must come after the stand-in
 
+# AFP decodes whole batches with the head's own coder, which works and is what it warns of.
+_warnings.filterwarnings('ignore', message='.*onnx_delta2bbox is deprecated')
+
 __version__ = '0.1.0'
