@@ -33,6 +33,15 @@ def _lean_mmengine() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def _mmdet_scope() -> Iterator[None]:
+    """A classification chain leaves mmpretrain's registry scope behind, in which the next test would look things up."""
+    from mmengine.registry import DefaultScope
+
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        yield
+
+
 def pytest_collection_finish() -> None:
     """mmengine collects garbage for each data set it builds: 0.3 s with all that the tests import in the heap."""
     gc.collect()

@@ -67,7 +67,7 @@ def test_a_wrong_head_family_is_found_out(example):
 
 @pytest.mark.parametrize('example', ['attention_term'], indirect=True)
 def test_the_term_trains_the_student_and_is_zero_when_identical(example, tmp_path):
-    distiller = build_distiller(tmp_path, terms=dict(TERMS, attention=dict(type='AttentionTerm'))).train()
+    distiller = build_distiller(tmp_path, terms=dict(TERMS, attention=dict(type='AttentionMapTerm'))).train()
     loss = first_losses(distiller)['loss_attention']
     loss.backward()
     assert loss > 0

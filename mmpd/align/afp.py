@@ -97,7 +97,7 @@ def plan_alignment(
     resample: a student level takes the guide level whose anchors are nearest in log size, and in addition every guide
     level whose nearest student level it is; so what the guide knows on a level without an equal still arrives ("ours";
     one guide level alone lost the objects of all finer levels).
-    auto: window where every guide level has an equal, else resample. On bccd at ratio 4 the finest guide level has none,
+    auto: window where every guide level has an equal, else resample. On bccd at ratio 4 the finest one has none,
     and the guide kept 80 % of its AP through the window plan, 99.9 % through the resample plan (docs/results.md).
 
     Args:

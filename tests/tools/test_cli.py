@@ -27,6 +27,9 @@ def trained(tmp_path_factory) -> tuple[Path, Path]:
     """A chain config file, and the work dir where tools/train.py trained it."""
     root = tmp_path_factory.mktemp('cli')
     toy_chain(root).dump(root / 'chain.py')
+    for image in (root / 'voc' / 'JPEGImages').glob('*.png'):  # stock mmdet, which deploy.py is for, reads .jpg alone
+        cv2.imwrite(str(image.with_suffix('.jpg')), cv2.imread(str(image)))
+        image.unlink()
     tool('train').main([str(root / 'chain.py'), '--work-dir', str(root / 'work')])
     return root / 'chain.py', root / 'work'
 
@@ -72,7 +75,7 @@ def test_cost_of_a_chain_and_of_one_network(trained, capsys) -> None:
 
 def test_infer_on_lr_and_on_hr_images(trained, tmp_path, capsys) -> None:
     chain, work = trained
-    hr = chain.parent / 'voc/JPEGImages/test_0.png'
+    hr = chain.parent / 'voc/JPEGImages/test_0.jpg'
     lr = tmp_path / 'small.png'
     cv2.imwrite(str(lr), cv2.resize(cv2.imread(str(hr)), (32, 24), interpolation=cv2.INTER_AREA))
     weights = str(work / 'student' / 'student_best.pth')
