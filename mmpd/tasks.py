@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mmengine.config import ConfigDict
 from mmengine.registry import Registry
 
+from .data.pair import META_KEYS as PAIR_META_KEYS
 from .detectors import walk_dicts
 from .errors import ConfigError
 
@@ -18,16 +19,7 @@ if TYPE_CHECKING:
     from .chain import Chain
 
 TASKS = Registry('task of a chain')
-META_KEYS = [
-    'img_id',
-    'img_path',
-    'ori_shape',
-    'img_shape',
-    'scale_factor',
-    'hr_scale_factor',
-    'flip',
-    'flip_direction',
-]
+META_KEYS = list(PAIR_META_KEYS)  # a list, so that a dumped config compares equal to its source
 
 
 @TASKS.register_module('detection')
