@@ -27,7 +27,7 @@ from .chain import Chain, stage_config
 from .check_config import Finding, config_findings, ema_finding, error, warning
 from .check_data import TrainData, fitting_sizes, read_train_data, real_batches, uncovered
 from .check_terms import LossRow, decode_finding, guide_confidence, input_sizes, loss_findings, loss_rows
-from .checkpoint import dataset_meta, load_checkpoint, load_into
+from .checkpoint import check_classes, load_into
 from .detectors import walk_dicts
 from .errors import CheckpointError, ConfigError, DataError
 from .networks import view_of
@@ -112,7 +112,8 @@ def check_stage(chain: Chain, name: str, checkpoints: Mapping[str, str], device:
             check.tiny = data.tiny(float(chain.stage_ratio(name)))
             check.findings += _chain_traps(chain, name, config, len(data.dataset))
             guide_file = checkpoints.get(stage.get('guide') or '')
-            _check_classes(guide_file, task_of(chain).classes(chain) if hasattr(task_of(chain), 'classes') else None)
+            if guide_file and hasattr(task_of(chain), 'classes'):
+                check_classes(guide_file, task_of(chain).classes(chain))
             model = build_stage(config, guide_file, _init_file(stage, checkpoints)).to(device)
             _check_pyramids(check, model, chain, data)
             batches = real_batches(data, config, N_BATCHES)
@@ -189,18 +190,6 @@ def _init_file(stage: Any, checkpoints: Mapping[str, str]) -> str | None:
     if not init_from:
         return None
     return checkpoints.get(stage.guide if init_from == 'guide' else init_from, init_from)
-
-
-def _check_classes(guide_file: str | None, classes: Sequence[str] | None) -> None:
-    """Raises ConfigError where the guide's file and the data name other classes, or the same in another order."""
-    if guide_file is None or classes is None:
-        return
-    stored = dataset_meta(load_checkpoint(guide_file)).get('classes')
-    if stored is not None and tuple(stored) != tuple(classes):
-        raise ConfigError(
-            f'classes: the guide in {guide_file} was trained on {tuple(stored)}, data.train.metainfo.classes is '
-            f'{tuple(classes)}; their order counts too'
-        )
 
 
 def _chain_traps(chain: Chain, name: str, config: Config, n_images: int) -> list[Finding]:

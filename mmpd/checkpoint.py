@@ -7,14 +7,14 @@ checkpoint of a Distiller (`student.*`, `terms.*`); any of them from DDP (`modul
 import logging
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mmpd import safe_pickle
 from mmpd.atomic import save_atomic, write_atomic
-from mmpd.errors import CheckpointError
+from mmpd.errors import CheckpointError, ConfigError
 
 from mmengine.logging import print_log
 from torch import Tensor, nn
@@ -197,6 +197,20 @@ def dataset_meta(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     meta = checkpoint.get('meta') or {}
     stored = {str(key).lower(): value for key, value in {**meta, **(meta.get('dataset_meta') or {})}.items()}
     return {key: _plain(stored[key]) for key in ('classes', 'palette') if stored.get(key) is not None}
+
+
+def check_classes(checkpoint: PathLike, classes: Iterable[str] | None) -> None:
+    """Same number of classes in another order would load and give wrong numbers.
+
+    Raises:
+        ConfigError: the checkpoint names its classes, and they are not `classes`.
+    """
+    trained = dataset_meta(load_checkpoint(checkpoint)).get('classes')
+    if trained and classes and tuple(trained) != tuple(classes):
+        raise ConfigError(
+            f'{checkpoint} was trained on the classes {tuple(trained)}, the data set has {tuple(classes)}: '
+            'set metainfo.classes of the data set to the former, in that order'
+        )
 
 
 def _plain(value: Any) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from .chain import bench_config, is_chain, read_chain
-from .checkpoint import dataset_meta, load_checkpoint, load_into
+from .checkpoint import check_classes, load_into
 from .errors import ConfigError
 from .progress import ProgressHook
 
@@ -158,20 +157,6 @@ def _runner_config(network: Network, work_dir: str, launcher: str, show_dir: str
             visualization=dict(type='DetVisualizationHook', draw=True, test_out_dir=str(Path(show_dir).resolve()))
         )
     return config
-
-
-def check_classes(checkpoint: str | Path, classes: Iterable[str] | None) -> None:
-    """Same number of classes in another order would load and give wrong numbers.
-
-    Raises:
-        ConfigError: the checkpoint names its classes, and they are not `classes`.
-    """
-    trained = dataset_meta(load_checkpoint(checkpoint)).get('classes')
-    if trained and classes and tuple(trained) != tuple(classes):
-        raise ConfigError(
-            f'{checkpoint} was trained on the classes {tuple(trained)}, the data set has {tuple(classes)}: '
-            'set metainfo.classes of the data set to the former, in that order'
-        )
 
 
 def _is(transform: dict, name: str) -> bool:

@@ -21,6 +21,7 @@ from rich.progress import Progress
 
 from mmpd.atomic import write_atomic
 from mmpd.cli import main_with_errors
+from mmpd.launch import launched_rank
 from mmpd.testing import Network, measure, network_of, read_config
 from mmpd.progress import listening
 from mmpd.report import measurement_tables
@@ -43,7 +44,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    rank = int(os.environ.get('RANK', os.environ.get('SLURM_PROCID', 0)))
+    rank = launched_rank(args.launcher)
     config = read_config(args.config, args.cfg_options)
     network = network_of(config, args.stage, args.split)
     console = Console(highlight=False, quiet=rank != 0)
