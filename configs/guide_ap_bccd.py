@@ -2,7 +2,7 @@
 # tools/train.py configs/guide_ap_bccd.py --stage fcos --work-dir W
 # tools/check.py configs/guide_ap_bccd.py --stage fcos_lr --guide-ap W/fcos/fcos_best.pth --cfg-options ratio=4
 # The guides start from pd_bccd.py's teacher (its backbone, and its neck where the names fit) and train briefly: what is
-# measured is the share that an alignment keeps, not how good a family is.
+# measured is the share that an alignment keeps, not how good a family is. RTMDet's backbone is another: from scratch.
 _base_ = ['pd_bccd.py']
 
 backbone = dict(backbone=dict(depth=18, base_channels=32, init_cfg=None))
@@ -31,6 +31,7 @@ response = dict(response=dict(type='ResponseTerm'))
 teacher = dict(**_base_.stages.teacher, schedule=dict(max_epochs=20, val_interval=5))
 stages = dict(_delete_=True, teacher=teacher)
 stages.update({name: dict(**family, size='hr', init_from='teacher') for name, family in families.items()})
+stages['rtmdet'] = dict(**families['rtmdet'], size='hr', schedule=dict(max_epochs=8, val_interval=4))
 stages.update(
     {f'{name}_lr': dict(**family, size='lr', guide=name, terms=response) for name, family in families.items()}
 )

@@ -3,8 +3,8 @@
 # The plain networks train for the epochs of assistant and student together; `lr_init` is the student without a guide.
 _base_ = ['pd_voc_crops.py']
 
-common = dict(detector=_base_.resnet18, overrides=_base_.narrow)
-long = dict(max_epochs=80)
+common = dict(detector=_base_.resnet18, overrides=_base_.quarter)
+long = dict(max_epochs=32)
 start = dict(**common, size='lr', init_from='assistant')
 isrd = dict(type='mmdet.ISRDTerm', loss_weight=10.0)
 stages = dict(
@@ -13,5 +13,4 @@ stages = dict(
     lr_init=dict(**start),
     lr_kd=dict(**start, guide='assistant', terms=dict(kd=_base_.kd)),
     lr_isrd=dict(**start, guide='assistant', terms=dict(isrd=isrd)),
-    lr_one_stage=dict(**common, size='lr', guide='teacher', schedule=long, terms=dict(kd=_base_.kd, isrd=isrd)),
 )
