@@ -1,7 +1,7 @@
 """The demo's data: a small VOC-layout set, drawn with NumPy and OpenCV, the same pixels for the same seed.
 
 Four classes that differ by shape or by pattern and never by colour, on textured backgrounds with distractors. Most
-objects are 9–24 pixels wide: at half the resolution a pattern's cells shrink to one or two pixels, so a low-resolution
+objects are 10–28 pixels wide: at a quarter of the side a pattern's cells shrink to a pixel or two, so a low-resolution
 detector loses something that a high-resolution one can teach.
 """
 
@@ -18,9 +18,9 @@ import numpy as np
 
 CLASSES = ('ring', 'star', 'checker', 'stripes')
 MARKER = 'demo_set.json'
-_VERSION = 1
+_VERSION = 2
 _SUPERSAMPLE = 4
-_SIDE_SMALL, _SIDE_LARGE = (9, 24), (24, 64)  # longest side in HR pixels
+_SIDE_SMALL, _SIDE_LARGE = (10, 28), (28, 72)  # longest side in HR pixels
 _SHARE_SMALL = 0.65
 _MAX_COVERED = 0.15  # share of an object that a later one may hide
 
@@ -88,7 +88,7 @@ def draw_image(rng: np.random.Generator, size: tuple[int, int]) -> tuple[np.ndar
     areas: list[int] = []
     boxes: list[tuple[int, int, int, int]] = []
     names: list[str] = []
-    for _ in range(rng.integers(5, 11)):
+    for _ in range(rng.integers(8, 15)):
         name = str(rng.choice(CLASSES))
         mask, tone = _draw_object(rng, name)
         placed = _place(rng, mask, owner, areas)
@@ -173,7 +173,9 @@ _SHAPES = {'ring': _ring, 'star': _star, 'checker': _checker, 'stripes': _stripe
 
 
 def _place(rng: np.random.Generator, mask: np.ndarray, owner: np.ndarray, areas: list[int]) -> tuple[int, int] | None:
-    """A position (y, x) that hides at most _MAX_COVERED of every object so far, or None after ten attempts."""
+    """A position (y, x) that hides at most _MAX_COVERED of every object so far; None: too large, or ten failures."""
+    if mask.shape[0] > owner.shape[0] or mask.shape[1] > owner.shape[1]:
+        return None
     solid = mask > 0.5
     for _ in range(10):
         y, x = (int(rng.integers(0, full - part + 1)) for full, part in zip(owner.shape, mask.shape, strict=True))
