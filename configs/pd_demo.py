@@ -9,7 +9,7 @@ student_pyramid = 'fine'
 pretrained = False
 save_best = 'pd/AP'
 guide_cache = 1024  # MiB: flips are the only augmentation, so the guide's outputs come back
-schedule = dict(max_epochs=9, warmup_iters=120, val_interval=3)
+schedule = dict(max_epochs=7, warmup_iters=120, val_interval=7)
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=2e-3, weight_decay=0.05, fused=True),
@@ -24,7 +24,7 @@ data = dict(
     val=dict(ann_file='ImageSets/Main/val.txt', **common),
     test=dict(ann_file='ImageSets/Main/test.txt', **common),
     hr_scale=(256, 192),
-    augment=[dict(type='RandomFlip', prob=[0.25, 0.25, 0.25], direction=['horizontal', 'vertical', 'diagonal'])],
+    augment=[dict(type='RandomFlip', prob=0.5)],
     batch_size=2,
     num_workers=0,
 )

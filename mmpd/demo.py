@@ -10,6 +10,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
+import torch
 from mmdet.registry import DATASETS
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
@@ -50,6 +51,7 @@ def run(config_file: str | Path, work_dir: str | Path, options: dict | None, con
         A row per network, in the order of `LABELS`.
     """
     begin = time.time()
+    torch.set_num_threads(1)  # networks this small gain nothing from more, and crawl where the cores are shared
     work_dir = Path(work_dir)
     os.environ['MMPD_DEMO_ROOT'] = str(work_dir / 'data')
     config = read_config(config_file, options)
