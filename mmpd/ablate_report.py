@@ -52,8 +52,8 @@ def plot(results: Sequence[dict], split: str, path: Path, metric: str = 'AP') ->
     matplotlib.use('Agg')
     from matplotlib import pyplot as plt
 
-    rows = {row: value for row, value in summarise(results, split, metric).items() if row in ROWS}
-    names = [row for row in ROWS if row in rows]
+    rows = summarise(results, split, metric)
+    names = [row for row in ROWS if row in rows] + [row for row in rows if row not in ROWS]  # own rows come last
     figure, axes = plt.subplots(figsize=(8, 0.5 + 0.42 * len(names)))
     colours = ['#888888' if row in CONTROLS else '#bbccee' if row in ('teacher', 'hr_plain', 'assistant') else '#3377cc'
                for row in names]  # fmt: skip

@@ -4,8 +4,8 @@
 _base_ = ['pd_voc_crops.py']
 
 common = dict(detector=_base_.resnet18, overrides=_base_.quarter)
-long = dict(max_epochs=32)
-start = dict(**common, size='lr', init_from='assistant')
+long = dict(max_epochs=24)
+start = dict(**common, size='lr', init_from='assistant', schedule=dict(max_epochs=8))
 isrd = dict(type='mmdet.ISRDTerm', loss_weight=10.0)
 stages = dict(
     hr_plain=dict(**common, size='hr', schedule=long),

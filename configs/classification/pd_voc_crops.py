@@ -20,6 +20,7 @@ stages = dict(
         size='lr',
         guide='assistant',
         init_from='guide',
+        schedule=dict(max_epochs=8),
         terms=dict(kd=kd, isrd=dict(type='mmdet.ISRDTerm', loss_weight=10.0)),
     ),
 )
