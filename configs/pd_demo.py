@@ -1,4 +1,5 @@
 # The demo (`make demo`): small RetinaNets on the drawn set of mmpd/demo_data.py, HR 256×192 → LR 64×48.
+# In minutes a larger teacher gets no better than a small one, so the teacher has the assistant's size here.
 # `plain` is the control: the student's network, size, starting weights and epochs, and no guide.
 import os
 
@@ -41,12 +42,6 @@ head = dict(
     anchor_generator=dict(octave_base_scale=None, scales_per_octave=None, scales=[0.75, 1.06, 1.5, 2.1], ratios=[1.0]),
 )
 train_cfg = dict(assigner=dict(pos_iou_thr=0.4, neg_iou_thr=0.3))
-large = dict(
-    backbone=dict(base_channels=24),
-    neck=dict(in_channels=[24, 48, 96, 192], out_channels=48),
-    bbox_head=dict(in_channels=48, feat_channels=48, **head),
-    train_cfg=train_cfg,
-)
 small = dict(
     backbone=dict(base_channels=16),
     neck=dict(in_channels=[16, 32, 64, 128], out_channels=32),
@@ -54,13 +49,13 @@ small = dict(
     train_cfg=train_cfg,
 )
 terms = dict(
-    feature=dict(type='FeatureTerm', loss_weight=2.0),
-    response=dict(type='ResponseTerm', loss_weight=2.0),
+    feature=dict(type='FeatureTerm', loss_weight=4.0),
+    response=dict(type='ResponseTerm', loss_weight=4.0),
     isrd=dict(type='ISRDTerm', loss_weight=0.1),
 )
 stages = dict(
-    teacher=dict(detector=resnet18, overrides=large, size='hr'),
-    assistant=dict(detector=resnet18, overrides=small, size='hr', guide='teacher', terms=terms),
+    teacher=dict(detector=resnet18, overrides=small, size='hr'),
+    assistant=dict(detector=resnet18, overrides=small, size='hr', guide='teacher', init_from='guide', terms=terms),
     plain=dict(detector=resnet18, overrides=small, size='lr', init_from='assistant'),
     student=dict(detector=resnet18, overrides=small, size='lr', guide='assistant', init_from='guide', terms=terms),
 )
