@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
@@ -56,15 +57,23 @@ def loss_rows(model: Any, batches: Sequence[dict]) -> tuple[list[LossRow], list[
 
 @torch.no_grad()
 def guide_confidence(model: Any, batches: Sequence[dict]) -> float:
-    """The guide's best score on the batches, 0..1; 1 where its dense head is unknown, and where there is no guide."""
+    """The guide's best score on the batches, 0..1; 1 where its dense head is unknown, and where there is no guide.
+
+    A two-stage guide is as sure as the less sure of its heads: an RPN learns sooner than a RoI head.
+    """
     view: Any = getattr(model, 'guide_view', None)
     if view is None or family_of(view.head) is None:
         return 1.0
-    best = 0.0
+    dense, rois = 0.0, 0.0
+    two_stage = getattr(view.net, 'roi_head', None) is not None
     for batch in batches:
-        taps = view.run(model.data_preprocessor(batch, True)['inputs']['hr'])
-        best = max(best, *(float(level.scores().max()) for level in responses(view.head, taps['head'])))
-    return best
+        images = model.data_preprocessor(batch, True)['inputs']['hr']
+        dense = max(dense, *(float(level.scores().max()) for level in responses(view.head, view.run(images)['head'])))
+        if two_stage:
+            samples = [DetDataSample(metainfo=dict(img_shape=images.shape[-2:])) for _ in images]
+            found = [one.pred_instances.scores for one in view.net.predict(images, samples, rescale=False)]
+            rois = max(rois, *(float(scores.max()) if len(scores) else 0.0 for scores in found))
+    return min(dense, rois) if two_stage else dense
 
 
 def input_sizes(model: Any, batch: dict) -> dict[str, tuple[int, int]]:

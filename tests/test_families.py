@@ -10,7 +10,7 @@ from typing import Any
 from mmpd.chain import Chain, stage_config
 from mmpd.check import build_stage, quiet
 from mmpd.check_data import read_train_data, real_batches
-from mmpd.check_terms import decode_finding, loss_rows
+from mmpd.check_terms import decode_finding, guide_confidence, loss_rows
 from tests.toy_families import FAMILIES, TOY, toy_family
 
 import pytest
@@ -131,3 +131,16 @@ def test_roi_term_needs_two_roi_heads(voc):
     roi = {'stages.student.terms.roi': dict(type='RoITerm')}
     with pytest.raises(ValueError, match=r'terms\.roi: the guide, RetinaNet, has no RoI head; remove terms\.roi'):
         stage_and_batches(toy_family('pd_voc', voc, **roi), 'student')
+
+
+def test_a_two_stage_guide_is_as_sure_as_the_less_sure_of_its_heads(voc):
+    """After some steps an RPN is sure of "object" and the RoI head of nothing: a zero RoI loss is no error yet."""
+    model, batches = stage_and_batches(toy_family('pd_voc_faster_rcnn', voc), 'student')
+    torch.nn.init.constant_(model.guide.rpn_head.rpn_cls.bias, 3.0)
+    head = model.guide.roi_head.bbox_head
+    torch.nn.init.zeros_(head.fc_cls.weight)
+    with torch.no_grad():
+        head.fc_cls.bias.copy_(torch.tensor([0.0] * head.num_classes + [9.0]))  # background
+        assert guide_confidence(model, batches[:1]) < 0.01
+        head.fc_cls.bias[0] = 12.0
+    assert guide_confidence(model, batches[:1]) == pytest.approx(0.95, abs=0.02)  # of class 0; background has the rest
