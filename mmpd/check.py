@@ -26,7 +26,15 @@ from .align.afp_hook import verify_alignment
 from .chain import Chain, stage_config
 from .check_config import Finding, config_findings, ema_finding, error, warning
 from .check_data import TrainData, fitting_sizes, read_train_data, real_batches, uncovered
-from .check_terms import LossRow, decode_finding, guide_confidence, input_sizes, loss_findings, loss_rows
+from .check_terms import (
+    LossRow,
+    decode_finding,
+    guide_confidence,
+    input_sizes,
+    loss_findings,
+    loss_rows,
+    verify_queries,
+)
 from .checkpoint import check_classes, load_into
 from .detectors import walk_dicts
 from .errors import CheckpointError, ConfigError, DataError
@@ -118,6 +126,7 @@ def check_stage(chain: Chain, name: str, checkpoints: Mapping[str, str], device:
             _check_pyramids(check, model, chain, data)
             batches = real_batches(data, config, N_BATCHES)
             check.inputs = input_sizes(model, batches[0])
+            verify_queries(model, batches[0], name)
             check.losses, unreached = loss_rows(model.train(), batches)
             sure = guide_file is not None and guide_confidence(model, batches) >= SURE
             check.findings += loss_findings(check.losses, unreached, name, sure)

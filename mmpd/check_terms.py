@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from .align.heads import family_of, responses
 from .check_config import Finding, error, warning
+from .errors import ConfigError
 from .networks import view_of
 
 
@@ -81,6 +82,30 @@ def input_sizes(model: Any, batch: dict) -> dict[str, tuple[int, int]]:
     inputs = model.data_preprocessor(batch, True)['inputs']
     images = dict(student=inputs['lr'], guide=inputs['hr']) if isinstance(inputs, dict) else dict(student=inputs)
     return {who: (image.shape[-2], image.shape[-1]) for who, image in images.items()}
+
+
+@torch.no_grad()
+def verify_queries(model: Any, batch: dict, name: str) -> None:
+    """A two-stage DETR takes its queries from the cells of its feature maps, so it needs at least as many.
+
+    Raises:
+        ConfigError: where it has more queries than the batch has cells per image.
+    """
+    net = getattr(model, 'student', model)
+    if not getattr(net, 'as_two_stage', False):
+        return
+    inputs = model.data_preprocessor(batch, True)['inputs']
+    images = inputs['lr'] if isinstance(inputs, dict) else inputs
+    view = view_of(net)
+    feats = view.feature_maps(view.run(images, with_head=False)['features'])
+    grids = [tuple(level.shape[-2:]) for level in feats]
+    cells = sum(h * w for h, w in grids)
+    if net.num_queries > cells:
+        raise ConfigError(
+            f'stages.{name}.overrides.num_queries = {net.num_queries}, but images of {images.shape[-2]}×'
+            f'{images.shape[-1]} pixels have {cells} feature cells ({" + ".join(f"{h}×{w}" for h, w in grids)}) to '
+            'take them from: lower it in every stage, or raise data.hr_scale'
+        )
 
 
 def _named_losses(model: Any, data: dict) -> tuple[dict[str, Tensor], dict[str, str]]:

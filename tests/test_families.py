@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mmpd.chain import Chain, stage_config
-from mmpd.check import build_stage, quiet
+from mmpd.check import build_stage, check_stage, quiet
 from mmpd.check_data import read_train_data, real_batches
 from mmpd.check_terms import decode_finding, guide_confidence, loss_rows
 from tests.toy_families import FAMILIES, TOY, toy_family
@@ -48,6 +48,15 @@ def stage_and_batches(chain: Chain, name: str) -> tuple[Any, list[dict]]:
 
 def total_loss(model: Any, batch: dict) -> torch.Tensor:
     return model.parse_losses(model(**model.data_preprocessor(batch, True), mode='loss'))[0]
+
+
+def test_a_detr_with_more_queries_than_feature_cells_is_told_what_to_lower(voc):
+    chain = toy_family('pd_voc_dino', voc, **{'stages.student.overrides.num_queries': 500})
+    (problem,) = check_stage(chain, 'student', {}).errors
+    assert 'stages.student.overrides.num_queries = 500' in str(problem)
+    cells = int(re.search(r'(\d+) feature cells', str(problem)).group(1))
+    fitting = toy_family('pd_voc_dino', voc, **{'stages.student.overrides.num_queries': cells})
+    assert check_stage(fitting, 'student', {}).errors == []
 
 
 def test_every_config_has_a_toy_version():
