@@ -1,0 +1,23 @@
+# pd_voc_320.py sized for a CPU: half-width R18@320 → R18@160, in a few epochs from scratch. A teacher of the assistant's
+# own architecture would only train it longer, so the assistant trains alone. Too short for a good detector: it compares
+# a distilled student with plain ones (docs/results.md).
+_base_ = ['pd_voc_320.py']
+
+data = dict(batch_size=4)
+schedule = dict(max_epochs=5, warmup_iters=200, val_interval=1)
+r18 = 'mmdet::retinanet/retinanet_r18_fpn_1x_coco.py'
+narrow = dict(
+    backbone=dict(base_channels=32),
+    neck=dict(in_channels=[32, 64, 128, 256], out_channels=64),
+    bbox_head=dict(in_channels=64, feat_channels=64, stacked_convs=2),
+)
+terms = dict(  # weights as in pd_bccd.py
+    feature=dict(type='FeatureTerm', loss_weight=8.0),
+    response=dict(type='ResponseTerm', loss_weight=8.0),
+    isrd=dict(type='ISRDTerm', loss_weight=0.1),
+)
+stages = dict(
+    _delete_=True,
+    assistant=dict(detector=r18, overrides=narrow, size='hr', schedule=dict(max_epochs=10)),
+    student=dict(detector=r18, overrides=narrow, size='lr', guide='assistant', init_from='guide', terms=terms),
+)
