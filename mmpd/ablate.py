@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import statistics
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from mmengine.config import Config, ConfigDict
 from .chain import Chain, bench_config, needed_stages, read_chain
 from .checkpoint import write_atomic
 from .errors import ConfigError
+from .runs import mean_sd
 from .stages import finished_checkpoint, run_stages
 from .testing import measure
 
@@ -140,12 +140,24 @@ def run_row(chain: Chain, row: str, work_dir: Path, out_dir: Path, splits: Itera
         align=chain.stages[row].get('align', 'auto'),
         epochs=done.get('epochs'),
         seconds=done.get('seconds'),
+        curve=val_curve(folder / row),
         metrics=metrics,
         per_class=per_class,
     )
     out_dir.mkdir(parents=True, exist_ok=True)
     write_atomic(json.dumps(result, indent=1).encode(), path)
     return result
+
+
+def val_curve(folder: Path, metric: str = 'AP') -> dict[str, float]:
+    """Epoch → metric on val while a stage trained, from mmengine's scalar logs in the stage's folder."""
+    curve = {}
+    for log in sorted(folder.glob('*/vis_data/scalars.json')):  # one a start; a resumed stage has several
+        for line in log.read_text().splitlines():
+            scalars = json.loads(line)
+            if f'pd/{metric}' in scalars:
+                curve[str(scalars['step'])] = scalars[f'pd/{metric}']
+    return curve
 
 
 def read_results(out_dir: Path) -> list[dict]:
@@ -159,7 +171,7 @@ def summarise(results: Iterable[dict], split: str, metric: str) -> dict[str, tup
     for result in results:
         if metric in result['metrics'].get(split, {}):
             values.setdefault(result['row'], []).append(result['metrics'][split][metric])
-    return {row: (statistics.mean(v), statistics.stdev(v) if len(v) > 1 else 0.0, len(v)) for row, v in values.items()}
+    return {row: (*mean_sd(v), len(v)) for row, v in values.items()}
 
 
 def verdict(results: Sequence[dict], split: str, metric: str) -> str:

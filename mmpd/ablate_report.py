@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 
 from .ablate import CONTROLS, ROWS, summarise, verdict
 from .checkpoint import write_atomic
@@ -47,11 +48,7 @@ def _cell(value: tuple[float, float, int] | None) -> str:
 
 def plot(results: Sequence[dict], split: str, path: Path, metric: str = 'AP') -> None:
     """Bars with standard deviations; the honest control is drawn as a line across."""
-    import matplotlib
-
-    matplotlib.use('Agg')
-    from matplotlib import pyplot as plt
-
+    plt = _pyplot()
     rows = summarise(results, split, metric)
     names = [row for row in ROWS if row in rows] + [row for row in rows if row not in ROWS]  # own rows come last
     figure, axes = plt.subplots(figsize=(8, 0.5 + 0.42 * len(names)))
@@ -72,9 +69,37 @@ def plot(results: Sequence[dict], split: str, path: Path, metric: str = 'AP') ->
     plt.close(figure)
 
 
+def plot_curves(results: Sequence[dict], path: Path, metric: str = 'AP') -> None:
+    """Metric on val over the epochs of a row, mean over its seeds: does longer training still help?"""
+    plt = _pyplot()
+    figure, axes = plt.subplots(figsize=(8, 4.5))
+    for row in dict.fromkeys(result['row'] for result in results):
+        curves = [result['curve'] for result in results if result['row'] == row and result.get('curve')]
+        epochs = sorted(set.intersection(*(set(curve) for curve in curves)), key=int) if curves else []
+        means = [100 * sum(curve[epoch] for curve in curves) / len(curves) for epoch in epochs]
+        axes.plot([int(epoch) for epoch in epochs], means, '--' if row in CONTROLS else '-', marker='.', label=row)
+    axes.set_xlabel('epoch of the row (rows that start from the assistant come after its epochs)')
+    axes.set_ylabel(f'{metric} on val, points (dashed: plain LR rows)')
+    axes.legend(fontsize=8, loc='center left', bbox_to_anchor=(1, 0.5))
+    axes.grid(alpha=0.3)
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def _pyplot() -> ModuleType:
+    import matplotlib
+
+    matplotlib.use('Agg')
+    from matplotlib import pyplot
+
+    return pyplot
+
+
 def write_report(results: Sequence[dict], split: str, out_dir: Path) -> str:
-    """Write `table_<split>.md` and `plot_<split>.png`; returns the table with the verdict under it."""
+    """Write `table_<split>.md`, `plot_<split>.png` and `curves_val.png`; returns table and verdict."""
     text = markdown_table(results, split) + '\n\n' + verdict(results, split, 'AP') + '\n'
     write_atomic(text.encode(), out_dir / f'table_{split}.md')
     plot(results, split, out_dir / f'plot_{split}.png')
+    plot_curves(results, out_dir / 'curves_val.png')
     return text

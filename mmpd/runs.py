@@ -68,9 +68,14 @@ def summarise(results: Sequence[Mapping[str, Mapping[str, float]]]) -> Summary:
     for name in results[0]:
         for metric in results[0][name]:
             values = [result[name][metric] for result in results]
-            sd = statistics.stdev(values) if len(values) > 1 else 0.0
-            summary.setdefault(name, {})[metric] = dict(mean=statistics.mean(values), sd=sd, values=values)
+            mean, sd = mean_sd(values)
+            summary.setdefault(name, {})[metric] = dict(mean=mean, sd=sd, values=values)
     return summary
+
+
+def mean_sd(values: Sequence[float]) -> tuple[float, float]:
+    """Mean and sample standard deviation (n - 1; 0 of one value)."""
+    return statistics.mean(values), statistics.stdev(values) if len(values) > 1 else 0.0
 
 
 def summary_table(summary: Summary, metrics: Sequence[str]) -> Table:

@@ -10,6 +10,7 @@ from mmpd.ablate import (
     run_row,
     share_guides,
     summarise,
+    val_curve,
     verdict,
 )
 from mmpd.ablate_report import markdown_table, write_report
@@ -69,6 +70,7 @@ def test_rows_run_end_to_end_and_are_reused(tmp_path):
     path = out / 'student_seed0.json'
     stored = json.loads(path.read_text())
     assert 0 <= stored['metrics']['val']['AP'] <= 1 and stored['epochs'] == 1
+    assert stored['curve'] == {'1': pytest.approx(stored['metrics']['val']['AP'])}
     before = path.stat().st_mtime_ns
     assert run_row(chain, 'student', tmp_path / 'work', out) == stored
     assert path.stat().st_mtime_ns == before
@@ -78,6 +80,17 @@ def test_rows_run_end_to_end_and_are_reused(tmp_path):
     assert in_order(other, ['lr_init']) == ['lr_init']
     text = write_report(read_results(out), 'val', out)
     assert '| `student` |' in text and (out / 'plot_val.png').stat().st_size > 1000
+    assert (out / 'curves_val.png').stat().st_size > 1000
+
+
+def test_a_curve_goes_on_where_a_cut_training_was_resumed(tmp_path):
+    starts = [('20260101_1', [(1, 0.1), (2, 0.2)]), ('20260101_2', [(2, 0.25), (3, 0.3)])]
+    for start, points in starts:
+        folder = tmp_path / start / 'vis_data'
+        folder.mkdir(parents=True)
+        lines = [dict(loss=1.0, step=7), *({'pd/AP': ap, 'step': epoch} for epoch, ap in points)]
+        (folder / 'scalars.json').write_text('\n'.join(map(json.dumps, lines)))
+    assert val_curve(tmp_path) == {'1': 0.1, '2': 0.25, '3': 0.3}
 
 
 def test_summary_is_mean_and_sample_deviation():
