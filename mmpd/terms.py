@@ -165,7 +165,8 @@ class ResponseTerm(Term):
 
     Classes: quality-focal BCE to the guide's scores. Boxes: GIoU to the guide's decoded boxes / ratio, weighted by
     `location_weights`; the normaliser of both is the sum of those weights over the batch (at least 1). Centerness:
-    BCE weighted likewise. GFL distributions: KL where the strides agree.
+    as classes, times the guide's class score: it is trained on objects alone and noise elsewhere. GFL distributions:
+    KL where the strides agree.
 
     Args:
         threshold: guide confidence below which a location's box weighs zero.
@@ -233,7 +234,11 @@ class ResponseTerm(Term):
         }
         if student.quality is not None and guide.quality is not None:
             losses['loss_response_quality'] = response_losses.quality_focal_bce(
-                student.quality[..., None], guide.quality.float().sigmoid()[..., None], normaliser, self.beta
+                student.quality[..., None],
+                guide.quality.float().sigmoid()[..., None],
+                normaliser,
+                self.beta,
+                weights=targets.amax(dim=2),
             )
         if exact and student.distribution is not None and guide.distribution is not None:
             losses['loss_response_dfl'] = self.box_weight * response_losses.distribution_kl(

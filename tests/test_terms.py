@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+from mmpd.align.heads import LevelResponse
 from mmpd.errors import ConfigError
 from mmpd.networks import Shape
 from mmpd.terms import FSRTerm, Step, Term
@@ -75,6 +76,21 @@ def test_a_guide_that_is_sure_of_nothing_teaches_no_boxes(tmp_path):
     distiller = build(tmp_path, r=dict(type='ResponseTerm', threshold=0.99))
     losses = first_losses(distiller)
     assert losses['loss_response_bbox'] == 0 and losses['loss_response_cls'] > 0
+
+
+def test_centerness_is_heard_only_where_the_guide_sees_an_object(tmp_path):
+    """A head learns centerness on objects alone, so on the thousands of other cells the guide's is noise."""
+    term = build(tmp_path, r=dict(type='ResponseTerm')).terms['r']
+    boxes, logits = torch.tensor([[[0.0, 0, 8, 8], [8, 0, 16, 8]]]), torch.tensor([[[-30.0], [3.0]]])
+
+    def loss(quality: list[float]) -> float:
+        guide = LevelResponse(logits, boxes, torch.tensor([quality]), None, (1, 2))
+        student = LevelResponse(logits, boxes, torch.zeros(1, 2), None, (1, 2))
+        level = term._level(student, guide, boxes, True, torch.ones(1, 2), torch.tensor(1.0))
+        return float(level['loss_response_quality'])
+
+    assert loss([5.0, 0.0]) == pytest.approx(0.0, abs=1e-6)
+    assert loss([0.0, 5.0]) > 0.1
 
 
 @pytest.mark.parametrize(

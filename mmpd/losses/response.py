@@ -11,19 +11,23 @@ from torch import Tensor
 from torchvision.ops import box_iou, generalized_box_iou_loss
 
 
-def quality_focal_bce(logits: Tensor, targets: Tensor, normaliser: Tensor, beta: float = 2.0) -> Tensor:
-    """Σ |t - σ(z)|^β · BCE(z, t) / normaliser (quality focal loss, Li et al. 2020, eq. 5, with guide scores as t).
+def quality_focal_bce(
+    logits: Tensor, targets: Tensor, normaliser: Tensor, beta: float = 2.0, weights: Tensor | None = None
+) -> Tensor:
+    """Σ w · |t - σ(z)|^β · BCE(z, t) / normaliser (quality focal loss, Li et al. 2020, eq. 5, with guide scores as t).
 
     Zero where student and guide agree, which plain BCE to soft targets is not.
 
     Args:
         logits: (B, n, C) student. targets: (B, n, C) guide scores in [0, 1].
         normaliser: scalar > 0, the sum of the kept weights of the boxes.
+        weights: (B, n); None: 1 everywhere.
     """
     logits, targets = logits.float(), targets.float().detach()
     modulation = (targets - logits.sigmoid()).abs().pow(beta)
     bce = F.binary_cross_entropy_with_logits(logits, targets, reduction='none')
-    return (modulation * bce).sum() / normaliser
+    losses = modulation * bce
+    return (losses if weights is None else losses * weights.detach()[..., None]).sum() / normaliser
 
 
 def location_weights(

@@ -23,6 +23,13 @@ def test_quality_focal_hand_worked():
     assert float(quality_focal_bce(logits, targets, torch.tensor(4.0))) == pytest.approx(expected / 4, rel=1e-5)
 
 
+def test_quality_focal_weighs_locations():
+    logits, targets = torch.tensor([[[0.4, -2.0], [1.0, 0.0]]]), torch.tensor([[[0.9, 0.1], [0.2, 0.6]]])
+    each = [float(quality_focal_bce(logits[:, [i]], targets[:, [i]], ONE)) for i in (0, 1)]
+    loss = quality_focal_bce(logits, targets, ONE, weights=torch.tensor([[0.5, 0.25]]))
+    assert float(loss) == pytest.approx(0.5 * each[0] + 0.25 * each[1], rel=1e-5)
+
+
 def test_quality_focal_is_zero_in_agreement_and_pulls_towards_the_guide():
     logits = torch.linspace(-4, 4, 9).view(1, 9, 1).requires_grad_()
     targets = logits.detach().sigmoid()
