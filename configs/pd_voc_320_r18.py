@@ -18,6 +18,6 @@ terms = dict(  # weights as in pd_bccd.py
 )
 stages = dict(
     _delete_=True,
-    assistant=dict(detector=r18, overrides=narrow, size='hr', schedule=dict(max_epochs=10)),
+    assistant=dict(detector=r18, overrides=narrow, size='hr', schedule=dict(max_epochs=8)),
     student=dict(detector=r18, overrides=narrow, size='lr', guide='assistant', init_from='guide', terms=terms),
 )
