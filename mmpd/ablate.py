@@ -186,7 +186,14 @@ def verdict(results: Sequence[dict], split: str, metric: str) -> str:
     spread = 100 * max(sd, plain_sd)
     certain = 'one seed: no spread known' if seeds < 2 else f'spread between seeds {spread:.1f}'
     answer = 'Distillation pays here' if gain > spread else 'Distillation does not pay here'
-    return (
+    text = (
         f'{answer}: student {100 * student:.1f} {metric} against {100 * plain:.1f} of {control}, '
         f'{gain:+.1f} points on {split} ({certain}).'
     )
+    guide = 100 * rows['assistant'][0] if 'assistant' in rows else None
+    if guide is not None and guide <= 100 * plain:
+        text += (
+            f' Its guide, the assistant, has only {guide:.1f}: a guide no better than a plain student teaches nothing. '
+            'Train the guides longer, or give trained ones as stages.assistant.checkpoint.'
+        )
+    return text

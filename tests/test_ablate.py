@@ -100,6 +100,13 @@ def test_summary_is_mean_and_sample_deviation():
     assert '42.0 ± 2.8' in markdown_table([result('student', 0, 0.40), result('student', 1, 0.44)], 'val')
 
 
+def test_verdict_names_a_guide_that_cannot_teach():
+    results = [result(row, 0, ap) for row, ap in (('student', 0.3), ('lr_init', 0.4), ('assistant', 0.35))]
+    assert 'the assistant, has only 35.0' in verdict(results, 'val', 'AP')
+    results[-1] = result('assistant', 0, 0.5)
+    assert 'has only' not in verdict(results, 'val', 'AP')
+
+
 @pytest.mark.parametrize(
     ('student', 'plain', 'init', 'answer'),
     [
