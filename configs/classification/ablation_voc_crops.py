@@ -4,9 +4,9 @@
 _base_ = ['pd_voc_crops.py']
 
 common = dict(detector=_base_.resnet18, overrides=_base_.quarter)
-long = dict(max_epochs=24)
-start = dict(**common, size='lr', init_from='assistant', schedule=dict(max_epochs=8))
-isrd = dict(type='mmdet.ISRDTerm', loss_weight=10.0)
+long = dict(max_epochs=32)
+start = dict(**common, size='lr', init_from='assistant')
+isrd = dict(type='mmdet.ISRDTerm', loss_weight=0.1)
 stages = dict(
     hr_plain=dict(**common, size='hr', schedule=long),
     lr_plain=dict(**common, size='lr', schedule=long),
