@@ -1,6 +1,6 @@
-# pd_voc_320.py sized for a CPU: half-width R18@320 → R18@160, in a few epochs from scratch. A teacher of the assistant's
-# own architecture would only train it longer, so the assistant trains alone. Too short for a good detector: it compares
-# a distilled student with plain ones (docs/results.md).
+# pd_voc_320.py sized for a CPU: half-width R18@320 → R18@160, in a few epochs from scratch. A teacher of the
+# assistant's own architecture would only train it longer, so the assistant trains alone. Too short for a good detector:
+# it compares a distilled student with plain ones. Checked, not yet trained to its end (docs/results.md).
 _base_ = ['pd_voc_320.py']
 
 data = dict(batch_size=4)
