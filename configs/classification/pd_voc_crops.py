@@ -13,7 +13,11 @@ quarter = dict(backbone=dict(stem_channels=16, base_channels=16), head=dict(in_c
 kd = dict(type='mmdet.KDTerm', alpha=0.9, temperature=4.0)
 stages = dict(
     teacher=dict(detector=resnet18, overrides=half, size='hr'),
-    assistant=dict(detector=resnet18, overrides=quarter, size='hr', guide='teacher', terms=dict(kd=kd)),
+    assistant_kd=dict(detector=resnet18, overrides=quarter, size='hr', guide='teacher', terms=dict(kd=kd)),
+    # The teacher brings the assistant to its own level; it must be better than its student, so it goes on alone.
+    assistant=dict(
+        detector=resnet18, overrides=quarter, size='hr', init_from='assistant_kd', schedule=dict(max_epochs=24)
+    ),
     student=dict(
         detector=resnet18,
         overrides=quarter,
