@@ -1,6 +1,6 @@
 # Whether distillation pays on the VOC crops: the chain of pd_voc_crops.py and its controls, all trained alike.
 # tools/train.py configs/classification/ablation_voc_crops.py --runs 3 --cfg-options ratio=4
-# The plain networks train for 32 epochs, which did not beat 24 (docs/results.md); `lr_init` is the student without a guide.
+# The plain networks train for 32 epochs, no better than 24 (docs/results.md); `lr_init` is the student without a guide.
 _base_ = ['pd_voc_crops.py']
 
 common = dict(detector=_base_.resnet18, overrides=_base_.quarter)
