@@ -36,16 +36,17 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
             'log_level': 'WARNING',
         }
     )
-    networks = dict(teacher=toy_cnn(), assistant=toy_vit(), student=toy_vit())
+    networks = dict(teacher=toy_cnn(), assistant_kd=toy_vit(), assistant=toy_vit(), student=toy_vit())
     for name, network in networks.items():
         config.stages[name].detector, config.stages[name].overrides = network, {}
+    config.stages.assistant.pop('schedule')
     run_many(read_chain(config), root / 'work', 2, check=True)
     return root / 'work'
 
 
 def test_every_run_leaves_plain_students_and_a_summary(finished: Path):
     summary = json.loads((finished / 'runs.json').read_text())
-    assert list(summary) == ['teacher', 'assistant', 'student']
+    assert list(summary) == ['teacher', 'assistant_kd', 'assistant', 'student']
     top1 = summary['student']['top1']
     assert len(top1['values']) == 2 and 0 <= top1['mean'] <= 1
     states = [torch.load(finished / f'run{i}/student/student_last.pth', weights_only=True) for i in (0, 1)]
