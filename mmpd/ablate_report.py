@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
+
+from matplotlib.figure import Figure
 
 from .ablate import CONTROLS, ROWS, summarise, verdict
 from .checkpoint import write_atomic
@@ -48,10 +49,10 @@ def _cell(value: tuple[float, float, int] | None) -> str:
 
 def plot(results: Sequence[dict], split: str, path: Path, metric: str = 'AP') -> None:
     """Bars with standard deviations; the honest control is drawn as a line across."""
-    plt = _pyplot()
     rows = summarise(results, split, metric)
     names = [row for row in ROWS if row in rows] + [row for row in rows if row not in ROWS]  # own rows come last
-    figure, axes = plt.subplots(figsize=(8, 0.5 + 0.42 * len(names)))
+    figure = Figure(figsize=(8, 0.5 + 0.42 * len(names)))
+    axes = figure.subplots()
     colours = ['#888888' if row in CONTROLS else '#bbccee' if row in ('teacher', 'hr_plain', 'assistant') else '#3377cc'
                for row in names]  # fmt: skip
     axes.barh(
@@ -66,16 +67,16 @@ def plot(results: Sequence[dict], split: str, path: Path, metric: str = 'AP') ->
         axes.text(0.5, index, f'{100 * rows[name][0]:.1f}', va='center', color='black', fontsize=8)
     figure.tight_layout()
     figure.savefig(path, dpi=110)
-    plt.close(figure)
 
 
 def plot_curves(results: Sequence[dict], path: Path, metric: str = 'AP') -> None:
     """Metric on val over the epochs of a row, mean over its seeds: does longer training still help?"""
-    plt = _pyplot()
-    figure, axes = plt.subplots(figsize=(8, 4.5))
-    for row in dict.fromkeys(result['row'] for result in results):
-        curves = [result['curve'] for result in results if result['row'] == row and result.get('curve')]
-        epochs = sorted(set.intersection(*(set(curve) for curve in curves)), key=int) if curves else []
+    figure = Figure(figsize=(8, 4.5))
+    axes = figure.subplots()
+    known = [result for result in results if result.get('curve')]
+    for row in dict.fromkeys(result['row'] for result in known):
+        curves = [result['curve'] for result in known if result['row'] == row]
+        epochs = sorted(set.intersection(*(set(curve) for curve in curves)), key=int)
         means = [100 * sum(curve[epoch] for curve in curves) / len(curves) for epoch in epochs]
         axes.plot([int(epoch) for epoch in epochs], means, '--' if row in CONTROLS else '-', marker='.', label=row)
     axes.set_xlabel('epoch of the row (rows that start from the assistant come after its epochs)')
@@ -84,16 +85,6 @@ def plot_curves(results: Sequence[dict], path: Path, metric: str = 'AP') -> None
     axes.grid(alpha=0.3)
     figure.tight_layout()
     figure.savefig(path, dpi=110)
-    plt.close(figure)
-
-
-def _pyplot() -> ModuleType:
-    import matplotlib
-
-    matplotlib.use('Agg')
-    from matplotlib import pyplot
-
-    return pyplot
 
 
 def write_report(results: Sequence[dict], split: str, out_dir: Path) -> str:

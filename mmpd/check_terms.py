@@ -68,7 +68,7 @@ def guide_confidence(model: Any, batches: Sequence[dict]) -> float:
     dense, rois = 0.0, 0.0
     two_stage = getattr(view.net, 'roi_head', None) is not None
     for batch in batches:
-        images = model.data_preprocessor(batch, True)['inputs']['hr']
+        images = _images(model, batch)['guide']
         dense = max(dense, *(float(level.scores().max()) for level in responses(view.head, view.run(images)['head'])))
         if two_stage:
             samples = [DetDataSample(metainfo=dict(img_shape=images.shape[-2:])) for _ in images]
@@ -79,9 +79,13 @@ def guide_confidence(model: Any, batches: Sequence[dict]) -> float:
 
 def input_sizes(model: Any, batch: dict) -> dict[str, tuple[int, int]]:
     """(h, w) of a batch as the networks get it: 'student' (the trained network), and 'guide' where there is one."""
+    return {who: (images.shape[-2], images.shape[-1]) for who, images in _images(model, batch).items()}
+
+
+def _images(model: Any, batch: dict) -> dict[str, Tensor]:
+    """Images of a batch as the networks get them: 'student' (the trained network), and 'guide' where there is one."""
     inputs = model.data_preprocessor(batch, True)['inputs']
-    images = dict(student=inputs['lr'], guide=inputs['hr']) if isinstance(inputs, dict) else dict(student=inputs)
-    return {who: (image.shape[-2], image.shape[-1]) for who, image in images.items()}
+    return dict(student=inputs['lr'], guide=inputs['hr']) if isinstance(inputs, dict) else dict(student=inputs)
 
 
 @torch.no_grad()
@@ -94,8 +98,7 @@ def verify_queries(model: Any, batch: dict, name: str) -> None:
     net = getattr(model, 'student', model)
     if not getattr(net, 'as_two_stage', False):
         return
-    inputs = model.data_preprocessor(batch, True)['inputs']
-    images = inputs['lr'] if isinstance(inputs, dict) else inputs
+    images = _images(model, batch)['student']
     view = view_of(net)
     feats = view.feature_maps(view.run(images, with_head=False)['features'])
     grids = [tuple(level.shape[-2:]) for level in feats]
