@@ -6,8 +6,11 @@ _base_ = ['pd_voc_320.py']
 data = dict(batch_size=4)
 schedule = dict(max_epochs=5, warmup_iters=200, val_interval=1)
 r18 = 'mmdet::retinanet/retinanet_r18_fpn_1x_coco.py'
+# `pretrained=True` starts the backbones from the classification teacher of the same data's crops, which has them:
+# `tools/train.py configs/classification/pd_voc_crops.py --stage teacher` trains it in minutes.
+crops = dict(checkpoint='work_dirs/pd_voc_crops/teacher/teacher_best.pth', prefix='backbone.')
 narrow = dict(
-    backbone=dict(base_channels=32),
+    backbone=dict(base_channels=32, init_cfg=crops),
     neck=dict(in_channels=[32, 64, 128, 256], out_channels=64),
     bbox_head=dict(in_channels=64, feat_channels=64, stacked_convs=2),
 )

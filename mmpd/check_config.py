@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
@@ -68,6 +69,14 @@ def _network_traps(config: Config, name: str) -> Iterator[Finding]:
             f'{prefix}.frozen_stages = {frozen}',
             'these stages keep their random weights, nothing pretrained is loaded; set it to -1',
         )
+    for part in walk_dicts(backbone):
+        weights = str(part.get('checkpoint', '')) if part.get('type') == 'Pretrained' else ''
+        if weights and '://' not in weights and not Path(weights).is_file():
+            yield error(
+                f'{prefix}.init_cfg.checkpoint = {weights!r}',
+                'no such file, and the stage would stop as it begins; name the file of the pretrained weights, or '
+                'train from scratch with pretrained = False',
+            )
     if backbone.get('norm_eval'):
         # a student that starts from its guide has statistics of HR images, whatever it was pretrained on
         other_size = config.model.get('ratio', '1') not in ('1', 1)

@@ -92,6 +92,8 @@ def test_zero_terms_are_warnings_until_the_guide_is_sure_of_something(root):
         ('student', {'stages.student.overrides.backbone.frozen_stages': 1}, ['frozen_stages = 1', 'ISRD', '-1']),
         ('student', {'stages.student.overrides.backbone.norm_eval': True}, ['norm_eval = True', 'False']),
         ('teacher', {'stages.teacher.overrides.backbone.frozen_stages': 1}, ['frozen_stages = 1', 'random weights']),
+        ('teacher', {'pretrained': True, 'stages.teacher.overrides.backbone.init_cfg':
+                     dict(type='Pretrained', checkpoint='nowhere.pth')}, ['init_cfg.checkpoint', 'nowhere', 'False']),
         ('teacher', {'data.test.ann_file': 'ImageSets/Main/val.txt'}, ['data.val.ann_file = data.test.ann_file']),
         ('teacher', {'data.val.ann_file': 'ImageSets/Main/train.txt'}, ['data.train.ann_file = data.val.ann_file']),
         ('teacher', {'data.train.filter_cfg': dict(bbox_min_size=32)}, ['bbox_min_size = 32', 'remove']),
