@@ -1,6 +1,6 @@
-# pd_voc_320.py sized for a CPU: half-width R18@320 → R18@160, in a few epochs from scratch. A teacher of the
-# assistant's own architecture would only train it longer, so the assistant trains alone. Too short for a good detector:
-# it compares a distilled student with plain ones. Checked, not yet trained to its end (docs/results.md).
+# pd_voc_320.py sized for a CPU: half-width R18@320 → R18@160, in a few epochs from scratch. The assistant has its
+# teacher's architecture, so it goes on from the teacher's weights, alone. Too short for a good detector: it compares a
+# distilled student with plain ones (docs/results.md).
 _base_ = ['pd_voc_320.py']
 
 data = dict(batch_size=4)
@@ -21,6 +21,7 @@ terms = dict(  # weights as in pd_bccd.py
 )
 stages = dict(
     _delete_=True,
-    assistant=dict(detector=r18, overrides=narrow, size='hr', schedule=dict(max_epochs=8)),
+    teacher=dict(detector=r18, overrides=narrow, size='hr', schedule=dict(max_epochs=8)),
+    assistant=dict(detector=r18, overrides=narrow, size='hr', init_from='teacher', schedule=dict(max_epochs=8)),
     student=dict(detector=r18, overrides=narrow, size='lr', guide='assistant', init_from='guide', terms=terms),
 )

@@ -107,7 +107,7 @@ FSR_NECK = [
 TOY: dict[str, dict[str, dict]] = {
     'pd_voc': chain_of(one_stage(50), one_stage(18)),
     'pd_voc_320': chain_of(one_stage(50), one_stage(18)),
-    'pd_voc_320_r18': dict(assistant=one_stage(18), student=one_stage(18)),
+    'pd_voc_320_r18': chain_of(one_stage(18), one_stage(18)),
     'pd_voc_one_stage': dict(teacher=one_stage(50), student=one_stage(18)),
     'pd_voc_fcos': chain_of(group_norm(one_stage(50)), group_norm(one_stage(18))),
     'pd_voc_atss': chain_of(group_norm(one_stage(50)), group_norm(one_stage(18))),
