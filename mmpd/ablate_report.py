@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -14,17 +14,33 @@ METRICS = ('AP', 'AP50', 'AP_small', 'AP_medium', 'AP_large')
 
 
 def markdown_table(results: Sequence[dict], split: str) -> str:
-    """Mean ± sd over seeds, in points, one line a row; then AP per class. Sizes are in HR pixels."""
+    """Mean ± sd over seeds, in points, one line a row; then AP per class. Sizes are in HR pixels.
+
+    AP is the mean over classes, that of a size too: with few objects of a class in it, it says little, so the column
+    names how many objects there are.
+    """
     columns = {metric: summarise(results, split, metric) for metric in METRICS}
-    rows = [row for row in ROWS if row in columns['AP']]
+    rows = _ordered(columns['AP'])
     lines = [
-        '| row | what | seeds | ' + ' | '.join(METRICS) + ' |',
+        '| row | what | seeds | ' + ' | '.join(_heading(results, split, metric) for metric in METRICS) + ' |',
         '|---|---|---|' + '---|' * len(METRICS),
     ]
     for row in rows:
         cells = [_cell(columns[metric].get(row)) for metric in METRICS]
-        lines.append(f'| `{row}` | {ROWS[row]} | {columns["AP"][row][2]} | ' + ' | '.join(cells) + ' |')
+        lines.append(f'| `{row}` | {ROWS.get(row, "")} | {columns["AP"][row][2]} | ' + ' | '.join(cells) + ' |')
     return '\n'.join([*lines, '', _per_class(results, rows, split)])
+
+
+def _ordered(rows: Iterable[str]) -> list[str]:
+    """As in ROWS; stages of the chain's own come last."""
+    rows = list(rows)
+    return [row for row in ROWS if row in rows] + [row for row in rows if row not in ROWS]
+
+
+def _heading(results: Sequence[dict], split: str, metric: str) -> str:
+    key = metric.replace('AP_', 'gt_')
+    counts = [result['metrics'][split][key] for result in results if key in result['metrics'].get(split, {})]
+    return f'{metric} ({counts[0]:.0f} objects)' if counts and key != metric else metric
 
 
 def _per_class(results: Sequence[dict], rows: Sequence[str], split: str) -> str:
@@ -50,7 +66,7 @@ def _cell(value: tuple[float, float, int] | None) -> str:
 def plot(results: Sequence[dict], split: str, path: Path, metric: str = 'AP') -> None:
     """Bars with standard deviations; the honest control is drawn as a line across."""
     rows = summarise(results, split, metric)
-    names = [row for row in ROWS if row in rows] + [row for row in rows if row not in ROWS]  # own rows come last
+    names = _ordered(rows)
     figure = Figure(figsize=(8, 0.5 + 0.42 * len(names)))
     axes = figure.subplots()
     colours = ['#888888' if row in CONTROLS else '#bbccee' if row in ('teacher', 'hr_plain', 'assistant') else '#3377cc'

@@ -46,6 +46,7 @@ def run_many(
             {
                 name: measure(bench_config(one, name), file, 'test', launcher).metrics
                 for name, file in checkpoints.items()
+                if only in (None, name)
             }
         )
     summary = summarise(results)

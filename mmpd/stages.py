@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from contextlib import nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 
 from mmengine.config import Config
@@ -51,8 +51,13 @@ def run_stages(
         raise ConfigError(f'--stage {only}: the stages of this chain are {list(chain.stages)}')
     work_dir = Path(work_dir)
     checkpoints: dict[str, str] = {}
-    # The lock first: a second run is refused before its processes wait for each other.
-    with WorkDirLock(work_dir) if launched_rank(launcher) == 0 else nullcontext():
+    # The locks first: a second run is refused before its processes wait for each other. One a stage, so that different
+    # stages can train at once with `only`.
+    trained = [work_dir / name for name, stage in chain.stages.items() if not stage.get('checkpoint')]
+    with ExitStack() as locks:
+        for folder in [work_dir / only] if only else [work_dir, *trained]:
+            if launched_rank(launcher) == 0:
+                locks.enter_context(WorkDirLock(folder))
         join(launcher, **chain.config.get('env_cfg', {}).get('dist_cfg', {}))
         if check and only is None:
             from_rank_0(lambda: _check_unfinished(chain, work_dir))

@@ -7,6 +7,7 @@ from mmpd.ablate import (
     ablation_chain,
     in_order,
     read_results,
+    refuse_other_options,
     run_row,
     share_guides,
     summarise,
@@ -46,6 +47,29 @@ def test_rows_differ_from_the_student_in_one_thing(tmp_path):
     assert chain.stages['one_stage'].guide == 'teacher' and chain.stages['one_stage'].terms == student.terms
 
 
+def test_a_given_stage_gives_its_weights_to_no_other_row(tmp_path):
+    given = {f'stages.{name}.checkpoint': f'{name}.pth' for name in ('teacher', 'assistant', 'student')}
+    chain = ablation_chain(read_chain(toy_chain(tmp_path, **given)))
+    assert {row for row, stage in chain.stages.items() if stage.get('checkpoint')} == {
+        'teacher',
+        'assistant',
+        'student',
+    }
+
+
+def test_a_longer_row_decays_at_the_same_fractions(tmp_path):
+    config = toy_chain(tmp_path, epochs=12, **{'schedule.milestones': [8, 11]})
+    rows = ablation_chain(read_chain(config)).stages
+    assert list(rows['lr_plain'].schedule.milestones) == [16, 22] and rows['lr_plain'].schedule.max_epochs == 24
+    assert list(rows['lr_init'].schedule.milestones) == [8, 11]
+    assert list(ablation_chain(read_chain(config), epochs=2).stages['student'].schedule.milestones) == [1, 2]
+
+
+def test_another_task_is_refused_with_what_to_do(tmp_path):
+    with pytest.raises(ConfigError, match=r"task = 'classification'.*--runs"):
+        ablation_chain(read_chain(toy_chain(tmp_path, task='classification')))
+
+
 def test_rows_bring_what_they_need_in_order(tmp_path):
     chain = ablation_chain(read_chain(toy_chain(tmp_path)))
     assert in_order(chain, ['student', 'lr_plain']) == ['teacher', 'assistant', 'student', 'lr_plain']
@@ -74,6 +98,14 @@ def test_rows_run_end_to_end_and_are_reused(tmp_path):
     before = path.stat().st_mtime_ns
     assert run_row(chain, 'student', tmp_path / 'work', out) == stored
     assert path.stat().st_mtime_ns == before
+    # rows of other options are not mixed with these, whether they are run again or only lie beside
+    for changes in ({'ratio': 4}, {'stages.student.terms.isrd': None}, {'optim_wrapper.optimizer.lr': 0.02}):
+        changed = ablation_chain(read_chain(toy_chain(tmp_path, **changes)), epochs=1)
+        with pytest.raises(ConfigError, match=r'student_seed0.json was measured with other options.*--work-dir'):
+            run_row(changed, 'student', tmp_path / 'work', out)
+        with pytest.raises(ConfigError, match='measured with other options'):
+            refuse_other_options(changed, read_results(out), out)
+    refuse_other_options(chain, read_results(out), out)
     # another seed can borrow the guides, and then needs no training of its own for them
     other = ablation_chain(plain, seed=1, epochs=1)
     share_guides(other, tmp_path / 'work' / 'seed0')
@@ -89,7 +121,8 @@ def test_a_curve_goes_on_where_a_cut_training_was_resumed(tmp_path):
         folder = tmp_path / start / 'vis_data'
         folder.mkdir(parents=True)
         lines = [dict(loss=1.0, step=7), *({'pd/AP': ap, 'step': epoch} for epoch, ap in points)]
-        (folder / 'scalars.json').write_text('\n'.join(map(json.dumps, lines)))
+        cut = '\n{"pd/AP": 0.9, "st'  # the machine stopped here
+        (folder / 'scalars.json').write_text('\n'.join(map(json.dumps, lines)) + cut)
     assert val_curve(tmp_path) == {'1': 0.1, '2': 0.25, '3': 0.3}
 
 
@@ -112,7 +145,10 @@ def test_verdict_names_a_guide_that_cannot_teach():
     [
         ((0.50, 0.52), (0.30, 0.30), (0.40, 0.42), 'Distillation pays here.*lr_init, \\+10.0'),
         ((0.50, 0.52), (0.60, 0.60), (0.40, 0.42), 'does not pay here.*lr_plain, -9.0'),
-        ((0.50, 0.56), (0.30, 0.30), (0.50, 0.54), 'does not pay here'),  # a gain inside the spread is none
+        ((0.50, 0.56), (0.30, 0.30), (0.50, 0.54), 'No difference that these seeds.*\\+1.0'),  # inside the spread
+        ((0.50,), (0.30,), (0.495,), 'No difference that these seeds.*\\+0.5 .*one seed'),
+        ((0.50,), (0.30,), (0.48,), 'Distillation pays here.*\\+2.0 .*one seed'),
+        ((0.50, 0.52), (0.40,), (), 'pays here.*lr_plain.*one seed.*lr_init, was not run'),
     ],
 )
 def test_verdict_compares_with_the_stronger_control(student, plain, init, answer):
@@ -121,3 +157,16 @@ def test_verdict_compares_with_the_stronger_control(student, plain, init, answer
     import re
 
     assert re.search(answer, verdict(results, 'val', 'AP'))
+
+
+def test_a_short_training_is_called_a_first_look():
+    rows = [result('student', 0, 0.5), result('lr_init', 0, 0.4)]
+    assert 'after 3 epochs' in verdict([row | dict(epochs=3) for row in rows], 'val', 'AP')
+    assert 'first look' not in verdict([row | dict(epochs=20) for row in rows], 'val', 'AP')
+
+
+def test_the_table_counts_the_objects_of_a_size_and_shows_own_rows():
+    own = result('my_row', 0, 0.3)
+    own['metrics']['val'] |= dict(AP_small=0.1, gt_small=83.0)
+    text = markdown_table([own, result('student', 0, 0.4)], 'val')
+    assert 'AP_small (83 objects)' in text and text.index('`student`') < text.index('`my_row`')

@@ -9,6 +9,7 @@ from mmpd.chain import read_chain
 from mmpd.checkpoint import load_checkpoint
 from mmpd.distiller import Distiller
 from mmpd.errors import CheckpointError, ConfigError
+from mmpd.lock import WorkDirBusy, WorkDirLock
 from mmpd.stages import fingerprint, finished_checkpoint, run_stages, train
 from tests.toys import toy_chain
 
@@ -175,7 +176,7 @@ def test_a_chain_killed_in_its_second_stage_ends_as_if_it_had_not_been(finished_
     with pytest.raises(Cut):
         run_stages(chain, tmp_path / 'cut', announce=False)
     assert finished_checkpoint(tmp_path / 'cut/assistant') is None
-    assert not (tmp_path / 'cut/student').exists()
+    assert not (tmp_path / 'cut/student/begun.json').exists()
     monkeypatch.setattr(CutHook, 'active', False)
     continued = run_stages(chain, tmp_path / 'cut', announce=False)
     for name in ('assistant', 'student'):
@@ -195,3 +196,12 @@ def test_a_stages_dumped_config_runs_by_itself(finished_chain, tmp_path):
     spec.loader.exec_module(tool)
     tool.main([str(finished_chain.work_dir / 'student/student.py'), '--work-dir', str(tmp_path)])
     assert_same(weights(tmp_path / 'student_last.pth'), weights(finished_chain.work_dir / 'student/student_last.pth'))
+
+
+def test_stages_of_one_work_dir_can_train_at_once_but_no_stage_twice(tmp_path):
+    chain = read_chain(toy_chain(tmp_path))
+    with WorkDirLock(tmp_path / 'assistant'):
+        assert list(run_stages(chain, tmp_path, only='teacher', announce=False)) == ['teacher']
+        for only in ('assistant', None):
+            with pytest.raises(WorkDirBusy, match='assistant is already locked'):
+                run_stages(chain, tmp_path, only=only, announce=False)

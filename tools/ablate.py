@@ -16,10 +16,23 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import mmpd  # noqa: F401
-from mmpd.ablate import QUICK_ROWS, ROWS, ablation_chain, in_order, read_results, run_row, share_guides
+import torch
+from mmpd.ablate import (
+    QUICK_ROWS,
+    ROWS,
+    ablation_chain,
+    in_order,
+    read_results,
+    refuse_other_options,
+    run_row,
+    share_guides,
+)
 from mmpd.ablate_report import write_report
 from mmpd.chain import Chain, needed_stages, read_chain
+from mmpd.check import check_chain
 from mmpd.cli import main_with_errors
+from mmpd.errors import ConfigError
+from mmpd.stages import finished_checkpoint
 from mmengine.config import Config, DictAction
 from rich.console import Console
 
@@ -46,6 +59,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
+    for key in ('seeds', 'jobs', 'quick_epochs'):
+        if getattr(args, key) < 1:
+            raise ConfigError(f'--{key.replace("_", "-")} {getattr(args, key)}: give a whole number, at least 1')
     config = Config.fromfile(args.config)
     config.merge_from_dict(args.cfg_options)
     chain = read_chain(config)
@@ -55,10 +71,11 @@ def main(argv: list[str] | None = None) -> None:
     if args.one:
         run(args, chain, (args.one[0], int(args.one[1])))
         return
-    rows = args.rows or [*(QUICK_ROWS if args.quick else ROWS)]
-    run_all(args, chain, [row for row in rows if args.rows or row in seeded(args, chain, 0).stages])
-    for split in args.splits:
-        console.print(write_report(read_results(args.out_dir), split, args.out_dir))
+    for seed in {result['seed'] for result in read_results(args.out_dir)}:
+        refuse_other_options(seeded(args, chain, seed), read_results(args.out_dir), args.out_dir)
+    run_all(args, chain, checked_rows(args, chain))
+    for text in write_reports(args):
+        console.print(text)
 
 
 def seeded(args: argparse.Namespace, chain: Chain, seed: int) -> Chain:
@@ -69,22 +86,56 @@ def seeded(args: argparse.Namespace, chain: Chain, seed: int) -> Chain:
     return rows
 
 
+def checked_rows(args: argparse.Namespace, chain: Chain) -> list[str]:
+    """The rows to run, after a preflight of those that are not trained yet.
+
+    Raises:
+        ConfigError: a row that --rows names, or one that others need, cannot be trained. Other rows are left out.
+    """
+    stages = seeded(args, chain, 0)
+    rows = args.rows or [row for row in (QUICK_ROWS if args.quick else ROWS) if row in stages.stages]
+    needed = in_order(stages, [*(args.rows or ()), 'student'])
+    finished = {row: finished_checkpoint(args.work_dir / 'seed0' / row) for row in stages.stages}
+    known = {row: file for row, file in finished.items() if file}
+    todo = [row for row in in_order(stages, rows) if row not in known and not stages.stages[row].get('checkpoint')]
+    checks = check_chain(stages, todo, known, 'cuda' if torch.cuda.is_available() else 'cpu') if todo else []
+    refused = {check.name: [str(finding) for finding in check.errors] for check in checks if check.errors}
+    fatal = [text for row, texts in refused.items() if row in needed for text in texts]
+    if fatal:
+        raise ConfigError('the preflight found\n  ' + '\n  '.join(fatal))
+    for row, texts in refused.items():
+        console.print(f'row {row} is left out: {texts[0]}', markup=False)
+    return [row for row in rows if row not in refused]
+
+
 def run(args: argparse.Namespace, chain: Chain, job: Job) -> None:
     run_row(seeded(args, chain, job[1]), job[0], args.work_dir, args.out_dir, args.splits)
 
 
+def write_reports(args: argparse.Namespace) -> list[str]:
+    """Tables, verdicts and plots of what there is so far."""
+    return [write_report(read_results(args.out_dir), split, args.out_dir) for split in args.splits]
+
+
 def run_all(args: argparse.Namespace, chain: Chain, rows: list[str]) -> None:
     """Every row of every seed, in order; with --jobs in processes of their own, guides before what needs them."""
-    jobs = [(row, seed) for seed in range(args.seeds) for row in in_order(seeded(args, chain, 0), rows)]
+    stages = seeded(args, chain, 0)
+    jobs = [(row, seed) for seed in range(args.seeds) for row in in_order(stages, rows)]
+    once = {row for row, stage in stages.stages.items() if stage.get('checkpoint')}  # the same file for every seed
     if args.share_guides:
-        jobs = [job for job in jobs if job[1] == 0 or job[0] not in ('teacher', 'assistant')]
+        once |= {'teacher', 'assistant'}
+    jobs = [job for job in jobs if job[1] == 0 or job[0] not in once]
+    results = {(result['row'], result['seed']): result['metrics'] for result in read_results(args.out_dir)}
+    todo = [job for job in jobs if not set(args.splits) <= set(results.get(job, {}))]
+    if len(todo) < len(jobs):
+        console.print(f'{len(jobs) - len(todo)} of {len(jobs)} rows were measured before')
     begin = time.time()
     if args.jobs == 1:
-        for index, job in enumerate(jobs):
+        for index, job in enumerate(todo):
             run(args, chain, job)
-            report_progress(index + 1, len(jobs), job, begin)
+            report_progress(args, index + 1, len(todo), job, begin)
         return
-    run_parallel(args, chain, jobs, begin)
+    run_parallel(args, chain, todo, begin)
 
 
 def run_parallel(args: argparse.Namespace, chain: Chain, jobs: list[Job], begin: float) -> None:
@@ -100,7 +151,7 @@ def run_parallel(args: argparse.Namespace, chain: Chain, jobs: list[Job], begin:
                     other.terminate()
                 sys.exit(f'row {job[0]}, seed {job[1]} failed: see {log_file(args, job)}')
             done.add(job)
-            report_progress(len(done), len(jobs), job, begin)
+            report_progress(args, len(done), len(jobs), job, begin)
         for job in list(waiting):
             wanted = {(name, 0 if args.share_guides else job[1]) for name in needed_stages(needs, job[0])}
             if len(running) < args.jobs and not (wanted & set(jobs)) - done:
@@ -120,12 +171,13 @@ def log_file(args: argparse.Namespace, job: Job) -> Path:
     return args.work_dir / f'{job[0]}_seed{job[1]}.log'
 
 
-def report_progress(done: int, total: int, job: Job, begin: float) -> None:
+def report_progress(args: argparse.Namespace, done: int, total: int, job: Job, begin: float) -> None:
     spent = time.time() - begin
     left = spent / done * (total - done)
     console.print(
         f'row {done}/{total}: {job[0]}, seed {job[1]}; {spent / 60:.0f} min spent, about {left / 60:.0f} left'
     )
+    write_reports(args)  # now, too: whatever stops the next row, this one is in the table
 
 
 if __name__ == '__main__':

@@ -2,13 +2,19 @@
 
 import importlib.util
 import json
+import types
 from pathlib import Path
 from types import ModuleType
 
+from mmpd.chain import read_chain
+from mmpd.check import StageCheck
+from mmpd.check_config import error
+from mmpd.errors import ConfigError
 from tests.toys import toy_chain
 
 import cv2
 import pytest
+from mmengine.config import Config
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -103,3 +109,77 @@ def test_demo_from_nothing_to_picture_and_again(tmp_path, capsys) -> None:
     second = capsys.readouterr().out
     assert second.count('finished before') == 4
     assert json.loads((tmp_path / 'demo/report.json').read_text()) == report
+
+
+def test_ablate_trains_reports_and_takes_up_what_is_done(trained, tmp_path, capsys) -> None:
+    chain, work = trained
+    given = [f'stages.{name}.checkpoint={work / name / f"{name}_best.pth"}' for name in ('teacher', 'assistant')]
+    command = [str(chain), '--work-dir', str(tmp_path), '--rows', 'lr_init', 'student', '--cfg-options', *given]
+    tool('ablate').main(command)
+    shown = capsys.readouterr().out
+    assert 'row 2/2: lr_init' in shown or 'row 2/2: student' in shown
+    assert '| `student` |' in shown and 'against' in shown
+    assert {path.name for path in (tmp_path / 'results').glob('*.json')} == {'lr_init_seed0.json', 'student_seed0.json'}
+    tool('ablate').main(command)
+    shown = capsys.readouterr().out
+    assert '2 of 2 rows were measured before' in shown and 'Epoch' not in shown
+    with pytest.raises(ConfigError, match='measured with other options'):
+        tool('ablate').main([*command, 'reduction=lanczos'])
+
+
+@pytest.mark.parametrize('option', [['--seeds', '0'], ['--jobs', '0'], ['--quick', '--quick-epochs', '-1']])
+def test_ablate_refuses_counts_below_one(trained, option) -> None:
+    with pytest.raises(ConfigError, match=f'{option[-2]} .*at least 1'):
+        tool('ablate').main([str(trained[0]), *option])
+
+
+def test_ablate_leaves_out_a_row_that_cannot_be_trained_unless_it_was_asked_for(trained, tmp_path, capsys) -> None:
+    ablate, chain = tool('ablate'), read_chain(Config.fromfile(trained[0]))
+    asked = {}
+    ablate.check_chain = lambda rows, names, known, device: [
+        StageCheck(name, '2', findings=[error(f'stages.{name}', 'no')] if name in asked else []) for name in names
+    ]
+    args = ablate.parse_args(['x', '--work-dir', str(tmp_path)])
+    args.work_dir = tmp_path
+    asked = {'lr_response'}
+    rows = ablate.checked_rows(args, chain)
+    assert 'lr_response' not in rows and 'student' in rows and 'row lr_response is left out' in capsys.readouterr().out
+    args.rows = ['lr_response']
+    with pytest.raises(ConfigError, match='lr_response'):
+        ablate.checked_rows(args, chain)
+    args.rows, asked = None, {'assistant'}
+    with pytest.raises(ConfigError, match='assistant'):
+        ablate.checked_rows(args, chain)
+
+
+def test_ablate_runs_rows_at_once_after_their_guides(trained, tmp_path, monkeypatch) -> None:
+    ablate, chain = tool('ablate'), read_chain(Config.fromfile(trained[0]))
+    running, most, order = [], [], []
+
+    class Row:
+        """A process that ends at the second look."""
+
+        returncode = 0
+
+        def __init__(self, job):
+            self.job, self.looks = job, 0
+            running.append(job)
+            order.append(job[0])
+            most.append(len(running))
+
+        def poll(self):
+            self.looks += 1
+            if self.looks < 2:
+                return None
+            running.remove(self.job)
+            return 0
+
+    ablate.start = lambda args, job: Row(job)
+    ablate.report_progress = lambda *args: None
+    ablate.time = types.SimpleNamespace(time=lambda: 0.0, sleep=lambda seconds: None)
+    args = ablate.parse_args(['x', '--jobs', '2'])
+    args.work_dir = args.out_dir = tmp_path
+    ablate.run_all(args, chain, ['student', 'hr_plain', 'lr_init'])
+    assert max(most) == 2 and sorted(order) == ['assistant', 'hr_plain', 'lr_init', 'student', 'teacher']
+    assert order.index('teacher') < order.index('assistant') < order.index('student')
+    assert set(order[:2]) == {'teacher', 'hr_plain'}  # neither needs the other
