@@ -1,4 +1,4 @@
-# Whether distillation pays on the VOC crops: the chain of pd_voc_crops.py and its controls, all trained alike.
+# Whether distillation pays on the VOC crops: the chain of pd_voc_crops.py and its controls, on the same data.
 # tools/train.py configs/classification/ablation_voc_crops.py --runs 3 --cfg-options ratio=4
 # The plain networks train for 32 epochs, no better than 24 (docs/results.md); `lr_init` is the student without a guide.
 _base_ = ['pd_voc_crops.py']
