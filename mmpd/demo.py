@@ -57,9 +57,12 @@ def run(config_file: str | Path, work_dir: str | Path, options: dict | None, con
     config = read_config(config_file, options)
     draw_demo_set(work_dir / 'data', **config.demo_set)
     chain = read_chain(config)
-    stages.console.file = console.file
-    with overall_progress(chain, console):
-        checkpoints = stages.run_stages(chain, work_dir)
+    before, stages.console.file = stages.console._file, console.file
+    try:
+        with overall_progress(chain, console):
+            checkpoints = stages.run_stages(chain, work_dir)
+    finally:
+        stages.console._file = before
     console.print('[bold]mmpd[/bold] measuring the four networks on the test images')
     rows = [_row(chain, name, checkpoints[name]) for name in LABELS]
     draw_picture(chain, checkpoints, work_dir / 'demo.png')
