@@ -71,8 +71,9 @@ def main(argv: list[str] | None = None) -> None:
     if args.one:
         run(args, chain, (args.one[0], int(args.one[1])))
         return
-    for seed in {result['seed'] for result in read_results(args.out_dir)}:
-        refuse_other_options(seeded(args, chain, seed), read_results(args.out_dir), args.out_dir)
+    results = read_results(args.out_dir)
+    for seed in {result['seed'] for result in results}:
+        refuse_other_options(seeded(args, chain, seed), results, args.out_dir)
     run_all(args, chain, checked_rows(args, chain))
     for text in write_reports(args):
         console.print(text)

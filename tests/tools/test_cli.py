@@ -152,7 +152,7 @@ def test_ablate_leaves_out_a_row_that_cannot_be_trained_unless_it_was_asked_for(
         ablate.checked_rows(args, chain)
 
 
-def test_ablate_runs_rows_at_once_after_their_guides(trained, tmp_path, monkeypatch) -> None:
+def test_ablate_runs_rows_at_once_after_their_guides(trained, tmp_path) -> None:
     ablate, chain = tool('ablate'), read_chain(Config.fromfile(trained[0]))
     running, most, order = [], [], []
 
