@@ -1,16 +1,2 @@
 # ResNet50@224 → ResNet18@224 → ResNet18@112 on some classes of ImageNet.
-_base_ = ['_base_/imagenet_subset.py', '_base_/networks.py', '_base_/runtime.py']
-
-ratio = 2
-kd = dict(type='mmdet.KDTerm', alpha=0.9, temperature=4.0)
-stages = dict(
-    teacher=dict(**_base_.resnet50, size='hr'),
-    assistant=dict(**_base_.resnet18, size='hr', guide='teacher', terms=dict(kd=kd)),
-    student=dict(
-        **_base_.resnet18,
-        size='lr',
-        guide='assistant',
-        init_from='guide',
-        terms=dict(kd=kd, isrd=dict(type='mmdet.ISRDTerm', loss_weight=10.0)),
-    ),
-)
+_base_ = ['_base_/imagenet_subset.py', '_base_/r50_r18.py', '_base_/runtime.py']
