@@ -34,6 +34,7 @@ ROWS = {
 }
 """Row name → what it is. Every row but the stages of the chain itself is derived from `assistant` and `student`."""
 
+HR_ROWS = ('teacher', 'hr_plain', 'assistant')
 CONTROLS = ('lr_plain', 'lr_init')
 SHORT = 10  # epochs of the student, below which a verdict is called a first look
 QUICK_ROWS = ('lr_plain', 'lr_init', 'student')

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from .ablate import CONTROLS, ROWS, summarise, verdict
+from .ablate import CONTROLS, HR_ROWS, ROWS, summarise, verdict
 from .checkpoint import write_atomic
 
 METRICS = ('AP', 'AP50', 'AP_small', 'AP_medium', 'AP_large')
@@ -69,7 +69,7 @@ def plot(results: Sequence[dict], split: str, path: Path, metric: str = 'AP') ->
     names = _ordered(rows)
     figure = Figure(figsize=(8, 0.5 + 0.42 * len(names)))
     axes = figure.subplots()
-    colours = ['#888888' if row in CONTROLS else '#bbccee' if row in ('teacher', 'hr_plain', 'assistant') else '#3377cc'
+    colours = ['#888888' if row in CONTROLS else '#bbccee' if row in HR_ROWS else '#3377cc'
                for row in names]  # fmt: skip
     axes.barh(
         names, [100 * rows[n][0] for n in names], xerr=[100 * rows[n][1] for n in names], color=colours, capsize=3
@@ -90,13 +90,16 @@ def plot_curves(results: Sequence[dict], path: Path, metric: str = 'AP') -> None
     figure = Figure(figsize=(8, 4.5))
     axes = figure.subplots()
     known = [result for result in results if result.get('curve')]
+    means = {}
     for row in dict.fromkeys(result['row'] for result in known):
         curves = [result['curve'] for result in known if result['row'] == row]
         epochs = sorted(set.intersection(*(set(curve) for curve in curves)), key=int)
-        means = [100 * sum(curve[epoch] for curve in curves) / len(curves) for epoch in epochs]
-        axes.plot([int(epoch) for epoch in epochs], means, '--' if row in CONTROLS else '-', marker='.', label=row)
+        means[row] = {int(epoch): 100 * sum(curve[epoch] for curve in curves) / len(curves) for epoch in epochs}
+    for row in sorted(means, key=lambda row: -max(means[row].values(), default=0)):  # the legend reads as the lines lie
+        style = '--' if row in CONTROLS else ':' if row in HR_ROWS else '-'
+        axes.plot(list(means[row]), list(means[row].values()), style, marker='.', label=row)
     axes.set_xlabel('epoch of the row (rows that start from the assistant come after its epochs)')
-    axes.set_ylabel(f'{metric} on val, points (dashed: plain LR rows)')
+    axes.set_ylabel(f'{metric} on val, points (dotted: HR, dashed: plain LR)')
     axes.legend(fontsize=8, loc='center left', bbox_to_anchor=(1, 0.5))
     axes.grid(alpha=0.3)
     figure.tight_layout()
