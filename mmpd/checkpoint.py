@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mmpd import safe_pickle
-from mmpd.atomic import save_atomic, write_atomic
+from mmpd.atomic import save_atomic
 from mmpd.errors import CheckpointError, ConfigError
 
 from mmengine.logging import print_log
@@ -28,7 +28,6 @@ __all__ = [
     'load_into',
     'model_state',
     'save_atomic',
-    'write_atomic',
 ]
 
 PathLike = str | os.PathLike

@@ -13,14 +13,19 @@ from mmengine.dist import barrier, is_main_process
 from mmengine.runner import Runner
 from rich.console import Console
 
+from .atomic import write_atomic
 from .chain import Chain, bench_config, deploy_config, needed_stages, stage_config
 from .check import preflight
-from .checkpoint import latest_intact, write_atomic
+from .checkpoint import latest_intact
 from .errors import CheckpointError, ConfigError, DataError
 from .launch import from_rank_0, join, launched_rank, model_wrapper
 from .lock import WorkDirLock
 
 console = Console(highlight=False, soft_wrap=True)
+
+NO_RESULT = ('work_dir', 'launcher', 'env_cfg', 'log_level', 'log_processor', 'visualizer', 'vis_backends')
+LOADING = ('num_workers', 'persistent_workers', 'pin_memory', 'prefetch_factor')
+"""Keys of a stage's config, and of its dataloaders, that no result depends on."""
 
 
 def run_stages(
@@ -104,7 +109,7 @@ def _run_stage(
     check_with: dict[str, str] | None = None,
 ) -> str:
     folder = Path(config.work_dir)
-    hashed = fingerprint(config)
+    hashed = from_rank_0(lambda: fingerprint(config))
     finished, resume_from = from_rank_0(lambda: _progress(folder, name, hashed))
     if finished:
         _say(announce, f'{place}: finished before, {finished}')
@@ -142,14 +147,14 @@ def _progress(folder: Path, name: str, hashed: str) -> tuple[str | None, str | N
     """(weights of the finished stage or None, checkpoint to resume from or None).
 
     Raises:
-        ConfigError: what lies in the folder was trained with another config.
+        ConfigError: what lies in the folder was trained with another config, or from another guide.
     """
     finished = finished_checkpoint(folder)
     if finished:
         if _read_json(folder / 'done.json').get('fingerprint') != hashed:
             raise ConfigError(
-                f'stage {name} in {folder} was finished with another config (compare {folder / (name + ".py")}): use '
-                f'another --work-dir, or remove {folder} to train it again'
+                f'stage {name} in {folder} was finished with another config or guide (compare '
+                f'{folder / (name + ".py")}): use another --work-dir, or remove {folder} to train it again'
             )
         return finished, None
     newest = latest_intact(folder)
@@ -158,9 +163,9 @@ def _progress(folder: Path, name: str, hashed: str) -> tuple[str | None, str | N
     begun = _read_json(folder / 'begun.json').get('fingerprint', hashed)
     if begun != hashed:
         raise ConfigError(
-            f'stage {name} in {folder} was begun with another config (compare {folder / (name + ".py")}): use another '
-            f'--work-dir, or remove {folder} to begin anew, or remove {folder / "begun.json"} to go on from '
-            f'{newest.name} with the changed config'
+            f'stage {name} in {folder} was begun with another config or guide (compare {folder / (name + ".py")}): use '
+            f'another --work-dir, or remove {folder} to begin anew, or remove {folder / "begun.json"} to go on from '
+            f'{newest.name} all the same'
         )
     return None, str(newest)
 
@@ -185,8 +190,8 @@ def train(config: Config, launcher: str = 'none', resume_from: str | None = None
         if 'DataLoader worker' not in str(error):
             raise
         raise DataError(
-            f'{error} The usual cause is memory: lower data.num_workers or data.batch_size, or give the container more '
-            'shared memory. No checkpoint was lost: run the same command again.'
+            f'{error} The usual cause is memory: lower data.num_workers (results stay the same), or give the '
+            'container more shared memory. No checkpoint was lost: run the command again.'
         ) from error
     return runner
 
@@ -208,10 +213,21 @@ def _read_json(path: Path) -> dict:
 
 
 def fingerprint(config: Config) -> str:
-    """Hash of what decides a stage's result. Paths of its own work dir do not count, so a chain can be moved."""
-    content = config.to_dict()
-    content.pop('work_dir', None)
-    text = json.dumps(content, sort_keys=True, default=str).replace(f'{Path(config.work_dir).parent}/', '')
+    """Hash of what decides a stage's result.
+
+    The files that the stage loads (guide, start) count by their content, so a stage is not taken for finished when its
+    guide has changed. Paths of its own work dir do not count, so a chain can be moved; nor does how data is loaded and
+    progress is logged, so a stage can go on with fewer workers.
+    """
+    content = {key: value for key, value in config.to_dict().items() if key not in NO_RESULT}
+    for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        content[loader] = {key: value for key, value in (content.get(loader) or {}).items() if key not in LOADING}
+    text = json.dumps(content, sort_keys=True, default=str, ensure_ascii=False)
+    inits = [hook for hook in config.get('custom_hooks', []) if str(hook['type']).endswith('InitFromHook')]
+    for file in (config.model.get('guide_checkpoint'), *(hook['checkpoint'] for hook in inits)):
+        if file and Path(file).is_file():
+            text = text.replace(str(file), hashlib.sha256(Path(file).read_bytes()).hexdigest())
+    text = text.replace(f'{Path(config.work_dir).parent}/', '')
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -124,9 +124,29 @@ def test_a_finished_stage_with_another_config_is_refused(copied):
         run_stages(read_chain(toy_chain(root, ratio=4)), work_dir, announce=False)
 
 
-def test_the_fingerprint_sees_settings_and_not_places(finished_chain):
+def test_stages_of_a_guide_that_was_trained_again_are_refused(copied, monkeypatch):
+    """Else the old student would be handed out as the student of the new teacher."""
+    root, work_dir = copied
+    file = work_dir / 'teacher/teacher_best.pth'
+    other = torch.load(file, weights_only=True)
+    next(iter(other['state_dict'].values())).add_(1)
+    torch.save(other, file)
+    monkeypatch.setattr(Runner, 'train', lambda self: pytest.fail('trained again'))
+    with pytest.raises(ConfigError, match=r'stage assistant in .* was finished with another config or guide'):
+        run_stages(read_chain(toy_chain(root)), work_dir, announce=False)
+
+
+def test_a_chain_goes_on_with_other_workers(copied, monkeypatch):
+    root, work_dir = copied
+    monkeypatch.setattr(Runner, 'train', lambda self: pytest.fail('trained again'))
+    assert run_stages(read_chain(toy_chain(root, **{'data.num_workers': 2})), work_dir, announce=False)
+
+
+def test_the_fingerprint_sees_settings_and_not_places(finished_chain, tmp_path):
     config = Config.fromfile(finished_chain.work_dir / 'student/student.py')
-    moved = Config(json.loads(json.dumps(config.to_dict()).replace(str(finished_chain.work_dir), '/elsewhere')))
+    shutil.copytree(finished_chain.work_dir, tmp_path / 'é')
+    moved = json.dumps(config.to_dict(), ensure_ascii=False).replace(str(finished_chain.work_dir), str(tmp_path / 'é'))
+    moved = Config(json.loads(moved))
     changed = Config(config.to_dict())
     changed.model.ratio = '4'
     assert fingerprint(config) == fingerprint(moved) != fingerprint(changed)
