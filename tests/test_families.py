@@ -94,7 +94,7 @@ def test_every_term_reaches_the_student_and_training_lowers_them(name, stage, vo
 
 
 @pytest.mark.parametrize('ratio', ['1', '3/2', '3', '4'])
-@pytest.mark.parametrize('name', ['pd_voc_fcos', 'pd_voc_swin'])
+@pytest.mark.parametrize('name', ['pd_voc_fcos', 'pd_voc_rtmdet', 'pd_voc_swin'])
 def test_one_number_swaps_the_resolution(name, ratio, voc):
     model, batches = stage_and_batches(toy_family(name, voc, ratio=ratio), 'student')
     inputs = model.data_preprocessor(batches[0], True)['inputs']

@@ -22,7 +22,8 @@ class PairDataPreprocessor(BaseDataPreprocessor):
     """Normalise and pad pairs; everything that is no pair goes through the student's own preprocessor unchanged.
 
     Two independent paddings to a multiple of 32 would give 352×512 beside 192×256, which is not 2:1, and shift every
-    pyramid level; so the LR batch is padded to a multiple of lcm(divisor, q) and the HR batch follows it.
+    pyramid level; so the HR batch follows the LR batch. That is padded to a multiple of the
+    student's divisor and of q, and to one whose HR size is a multiple of the guide's divisor.
 
     Args:
         student: the student's preprocessor (mean, std, channel order, pad divisor of the LR images).
@@ -41,10 +42,11 @@ class PairDataPreprocessor(BaseDataPreprocessor):
         self.ratio = ratio
         self.student = student
         self.guide = copy.deepcopy(guide)
+        hr_step = Fraction(getattr(guide, 'pad_size_divisor', 1)) / ratio  # LR side: a multiple of its numerator
         self.guide.pad_size_divisor = 1
         self.paired_student = copy.deepcopy(student)
         divisor = getattr(student, 'pad_size_divisor', 1)
-        self.paired_student.pad_size_divisor = math.lcm(divisor, ratio.denominator)
+        self.paired_student.pad_size_divisor = math.lcm(divisor, ratio.denominator, hr_step.numerator)
 
     def forward(self, data: dict, training: bool = False) -> dict:
         """Paired input `inputs=dict(lr=[(3, h_i, w_i)…], hr=[(3, H_i, W_i)…])` to `inputs=dict(lr=(B, 3, h, w),

@@ -18,23 +18,26 @@ LR_SETTINGS = dict(mean=[10.0, 20.0, 30.0], std=[2.0, 4.0, 8.0], bgr_to_rgb=True
 HR_SETTINGS = dict(mean=[1.0, 2.0, 3.0], std=[4.0, 4.0, 4.0], bgr_to_rgb=False, pad_size_divisor=32)
 
 
-def preprocessor(ratio: Fraction, divisor: int = 32) -> PairDataPreprocessor:
+def preprocessor(ratio: Fraction, divisor: int = 32, guide_divisor: int = 32) -> PairDataPreprocessor:
     student = DetDataPreprocessor(**{**LR_SETTINGS, 'pad_size_divisor': divisor})
-    return PairDataPreprocessor(student, DetDataPreprocessor(**HR_SETTINGS), ratio)
+    guide = DetDataPreprocessor(**{**HR_SETTINGS, 'pad_size_divisor': guide_divisor})
+    return PairDataPreprocessor(student, guide, ratio)
 
 
 @given(
     st.sampled_from(RATIOS),
     st.lists(st.tuples(st.integers(8, 19), st.integers(8, 19)), min_size=1, max_size=3),
     st.sampled_from([1, 4, 32]),
+    st.sampled_from([1, 32]),
 )
 @settings(max_examples=60, deadline=None)
-def test_hr_batch_is_exactly_ratio_times_the_lr_batch(ratio, cells, divisor):
+def test_hr_batch_is_exactly_ratio_times_the_lr_batch(ratio, cells, divisor, guide_divisor):
     sizes = tuple((h * ratio.denominator, w * ratio.denominator) for h, w in cells)
     batch = toy_pair_batch(ratio, sizes)
-    out = preprocessor(ratio, divisor)(batch, True)['inputs']
+    out = preprocessor(ratio, divisor, guide_divisor)(batch, True)['inputs']
     assert [Fraction(side) for side in out['hr'].shape[-2:]] == [ratio * side for side in out['lr'].shape[-2:]]
     assert all(side % math.lcm(divisor, ratio.denominator) == 0 for side in out['lr'].shape[-2:])
+    assert all(side % guide_divisor == 0 for side in out['hr'].shape[-2:])
     assert len(out['hr']) == len(out['lr']) == len(sizes)
     assert all(s >= h for h, _ in sizes for s in out['lr'].shape[-2:-1])
 
