@@ -84,6 +84,9 @@ class Alignment:
         if self.guide.head is None or self.student.head is None:
             who = self.guide if self.guide.head is None else self.student
             return f'{type(who.net).__name__} has no dense head that AFP knows'
+        for owner, head in (('guide', self.guide.head), ('student', self.student.head)):
+            if not getattr(head, 'use_sigmoid_cls', True):
+                return f'the {owner} head {type(head).__name__} scores with a softmax, and the term compares sigmoids'
         classes = [head.cls_out_channels for head in (self.guide.head, self.student.head)]
         if classes[0] != classes[1]:
             return f'the guide head scores {classes[0]} classes per prior, the student head {classes[1]}'

@@ -155,6 +155,18 @@ def test_heads_that_cannot_be_compared_say_why(guide, student, words):
     assert words in align(FlatView(8, **guide), FlatView(4, **student), kind='resample').response_problem()
 
 
+@pytest.mark.parametrize('who', ['guide', 'student'])
+def test_a_softmax_head_is_no_partner_for_sigmoids(who):
+    views = dict(guide=NetworkView(build_model(toy_retinanet())), student=NetworkView(build_model(toy_retinanet())))
+    assert align(**views).response_problem() is None
+    softmax = dict(type='CrossEntropyLoss', use_sigmoid=False)
+    config = toy_retinanet()
+    config['bbox_head']['loss_cls'] = softmax
+    views[who] = NetworkView(build_model(config))
+    views['student' if who == 'guide' else 'guide'].head.cls_out_channels = views[who].head.cls_out_channels
+    assert f'the {who} head RetinaHead scores with a softmax' in align(**views).response_problem()
+
+
 def test_a_network_without_a_known_head_has_no_responses():
     student = FlatView(4)
     student.head = None
