@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -96,9 +97,10 @@ def _check_stage(name: str, stage: ConfigDict, stages: dict) -> None:
                 continue
             raise ConfigError(f'stages.{name}.{key} = {other!r} is no stage: the stages are {list(stages)}')
     guide = stage.get('guide')
-    if guide and stage.size == 'hr' and stages[guide].get('size') == 'lr':
+    if guide and stages[guide].get('size') == 'lr':
         raise ConfigError(
-            f'stages.{name}: an HR network cannot learn from the LR guide {guide!r}; swap them or set size'
+            f'stages.{name}.guide = {guide!r} sees LR images, and a guide sees HR images: take another guide, or set '
+            f"stages.{guide}.size = 'hr' (with ratio = 1 where both see the same images)"
         )
     if guide and not stage.get('terms'):
         raise ConfigError(f'stages.{name}.terms is empty, but it has the guide {guide!r}: give terms, or guide = None')
@@ -148,7 +150,7 @@ def stage_detector(chain: Chain, name: str) -> ConfigDict:
     return task_of(chain).network(chain, name, model)
 
 
-def stage_model(chain: Chain, name: str, checkpoints: dict[str, str]) -> ConfigDict:
+def stage_model(chain: Chain, name: str, checkpoints: Mapping[str, str]) -> ConfigDict:
     """The model config of a stage: the plain detector, or a Distiller around it.
 
     Args:
@@ -171,7 +173,13 @@ def stage_model(chain: Chain, name: str, checkpoints: dict[str, str]) -> ConfigD
     )
 
 
-def stage_config(chain: Chain, name: str, work_dir: str | Path, checkpoints: dict[str, str]) -> Config:
+def init_file(stage: ConfigDict, checkpoints: Mapping[str, str]) -> str | None:
+    """File with the weights that a stage starts from; the name of their stage where that is not in `checkpoints`."""
+    init_from = stage.get('init_from')
+    return checkpoints.get(stage.guide if init_from == 'guide' else init_from, init_from) if init_from else None
+
+
+def stage_config(chain: Chain, name: str, work_dir: str | Path, checkpoints: Mapping[str, str]) -> Config:
     """The ordinary mmengine config of one stage: dump it, and any mmengine Runner can run it."""
     task = task_of(chain)
     config = {key: copy.deepcopy(value) for key, value in chain.config.items() if key not in CHAIN_KEYS}
@@ -187,8 +195,7 @@ def stage_config(chain: Chain, name: str, work_dir: str | Path, checkpoints: dic
         test_evaluator=task.evaluator(),
         **_loops(schedule),
     )
-    init_from = stage.get('init_from')
-    init_file = checkpoints.get(stage.guide if init_from == 'guide' else init_from, init_from) if init_from else None
+    init_from = init_file(stage, checkpoints)
     hooks = dict(config.get('default_hooks', {}))
     hooks['checkpoint'] = {
         **dict(type='mmdet.AtomicCheckpointHook', interval=1, max_keep_ckpts=2, rule='greater', stage=name),
@@ -202,7 +209,7 @@ def stage_config(chain: Chain, name: str, work_dir: str | Path, checkpoints: dic
         dict(type='mmdet.EpochLengthHook'),
         dict(type='SyncBuffersHook'),  # BN statistics of rank 0 alone would be saved, and resumed on every rank
         *(copy.deepcopy(task.guide_hooks) if stage.get('guide') else []),
-        *([dict(type='mmdet.InitFromHook', checkpoint=init_file)] if init_file else []),
+        *([dict(type='mmdet.InitFromHook', checkpoint=init_from)] if init_from else []),
         *config.get('custom_hooks', []),
     ]
     result = Config(config)

@@ -23,7 +23,7 @@ from rich.markup import escape
 
 from .align.afp import Level
 from .align.afp_hook import verify_alignment
-from .chain import Chain, stage_config
+from .chain import Chain, init_file, stage_config
 from .check_config import Finding, config_findings, ema_finding, error, warning
 from .check_data import TrainData, fitting_sizes, read_train_data, real_batches, uncovered
 from .check_terms import (
@@ -112,7 +112,7 @@ def check_stage(chain: Chain, name: str, checkpoints: Mapping[str, str], device:
     stage = chain.stages[name]
     with quiet(), torch.random.fork_rng(devices=[]), _as_finding(check):
         torch.manual_seed(0)
-        config = stage_config(chain, name, Path('work_dirs'), dict(checkpoints))
+        config = stage_config(chain, name, Path('work_dirs'), checkpoints)
         with DefaultScope.overwrite_default_scope(config.default_scope):
             check.findings += config_findings(config, name)
             data = read_train_data(config, chain.config.data.get('hr_scale'))
@@ -122,14 +122,14 @@ def check_stage(chain: Chain, name: str, checkpoints: Mapping[str, str], device:
             guide_file = checkpoints.get(stage.get('guide') or '')
             if guide_file and hasattr(task_of(chain), 'classes'):
                 check_classes(guide_file, task_of(chain).classes(chain))
-            model = build_stage(config, guide_file, _init_file(stage, checkpoints)).to(device)
+            model = build_stage(config, guide_file, init_file(stage, checkpoints)).to(device)
             _check_pyramids(check, model, chain, data)
             batches = real_batches(data, config, N_BATCHES)
             check.inputs = input_sizes(model, batches[0])
             verify_queries(model, batches[0], name)
             check.losses, unreached = loss_rows(model.train(), batches)
             sure = guide_file is not None and guide_confidence(model, batches) >= SURE
-            check.findings += loss_findings(check.losses, unreached, name, sure)
+            check.findings += loss_findings(check.losses, unreached, name, sure, getattr(model, 'own_loss_weight', 1.0))
     return check
 
 
@@ -192,13 +192,6 @@ def build_stage(config: Config, guide_file: str | None, init_file: str | None) -
     if init_file and Path(init_file).is_file():
         load_into(getattr(model, 'student', model), init_file, partial=True)
     return model
-
-
-def _init_file(stage: Any, checkpoints: Mapping[str, str]) -> str | None:
-    init_from = stage.get('init_from')
-    if not init_from:
-        return None
-    return checkpoints.get(stage.guide if init_from == 'guide' else init_from, init_from)
 
 
 def _chain_traps(chain: Chain, name: str, config: Config, n_images: int) -> list[Finding]:

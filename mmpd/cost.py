@@ -99,7 +99,7 @@ def stage_size(chain: Chain, name: str) -> tuple[int, int]:
     """(width, height) of the images that a stage's network sees, in their own pixels."""
     ratio = chain.stage_ratio(name)
     width, height = chain.config.data.hr_scale
-    return round(width / ratio), round(height / ratio)
+    return math.ceil(width / ratio), math.ceil(height / ratio)
 
 
 def chain_costs(chain: Chain) -> list[Cost]:
@@ -134,7 +134,7 @@ def size_of(network: Network) -> tuple[int, int]:
             size = (int(transform['scale'][0]), int(transform['scale'][1]))
         elif kind == 'ReduceResolution' and size:
             ratio = parse_ratio(transform['ratio'])
-            size = (round(size[0] / ratio), round(size[1] / ratio))
+            size = (math.ceil(size[0] / ratio), math.ceil(size[1] / ratio))
     if size is None:
         raise ConfigError(
             'the test pipeline has no Resize(scale=(width, height)), so the image size is unknown: give --size'

@@ -6,6 +6,7 @@ Another task is one class with the same methods, registered in TASKS; the core h
 from __future__ import annotations
 
 import copy
+import math
 from typing import TYPE_CHECKING, Any
 
 from mmengine.config import ConfigDict
@@ -91,7 +92,7 @@ class DetectionTask:
         ratio = chain.stage_ratio(name)
         return [
             dict(type='LoadImageFromFile'),
-            dict(type='Resize', scale=(round(width / ratio), round(height / ratio)), keep_ratio=True),
+            dict(type='Resize', scale=(math.ceil(width / ratio), math.ceil(height / ratio)), keep_ratio=True),
             dict(type='LoadAnnotations', with_bbox=True),
             dict(type='PackDetInputs', meta_keys=META_KEYS[:5]),
         ]

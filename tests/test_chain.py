@@ -1,13 +1,16 @@
 """A chain config, and the ordinary config of each of its stages. (What is refused: test_bad_config.py.)"""
 
+import math
 from fractions import Fraction
 from pathlib import Path
 
 from mmpd.chain import bench_config, deploy_config, is_chain, needed_stages, read_chain, stage_config, stage_detector
 from mmpd.errors import ConfigError
-from tests.toys import CLASSES, toy_chain
+from tests.toys import CLASSES, toy_chain, toy_retinanet
 
+import numpy as np
 import pytest
+from mmdet.registry import TRANSFORMS
 from mmengine.config import Config
 
 CHECKPOINTS = dict(teacher='/w/teacher_best.pth', assistant='/w/assistant_best.pth')
@@ -37,10 +40,14 @@ def test_a_stage_waits_for_what_it_starts_from(root):
     assert needed_stages(given, 'student') == ['assistant']
 
 
+@pytest.mark.parametrize('size', ['hr', 'lr'])
+def test_an_lr_guide_is_refused(root, size):
+    changes = dict(guide='student', size=size, terms=dict(f=dict(type='FeatureTerm')))
+    with pytest.raises(ConfigError, match=r"stages\.again\.guide = 'student' sees LR images.*stages\.student\.size"):
+        read_chain(toy_chain(root, **{'stages.again': dict(detector=toy_retinanet(), **changes)}))
+
+
 def test_a_circle_is_refused(root):
-    changes = {'stages.teacher.guide': 'student', 'stages.teacher.terms': dict(f=dict(type='FeatureTerm'))}
-    with pytest.raises(ConfigError, match='circle|LR guide'):
-        read_chain(toy_chain(root, **changes))
     with pytest.raises(ConfigError, match=r"\['teacher', 'assistant', 'student'\] wait for each other"):
         read_chain(toy_chain(root, **{'stages.teacher.init_from': 'assistant'}))
 
@@ -140,6 +147,16 @@ def test_the_deployed_config_is_plain_and_sees_native_lr_images(root):
     pipeline = config.test_dataloader.dataset.pipeline
     assert [step.type for step in pipeline] == ['LoadImageFromFile', 'Resize', 'LoadAnnotations', 'PackDetInputs']
     assert tuple(pipeline[1].scale) == (32, 24)
+
+
+@pytest.mark.parametrize(('ratio', 'size'), [(2, (64, 47)), (3, (64, 48)), ('3/2', (65, 49)), ('4/3', (50, 41))])
+def test_the_deployed_config_leaves_native_lr_images_as_they_are(root, ratio, size):
+    config = deploy_config(read_chain(toy_chain(root, ratio=ratio, **{'data.hr_scale': size})), 'student')
+    resize = TRANSFORMS.build(config.test_dataloader.dataset.pipeline[1])
+    for width, height in ((size[0], size[1]), (size[0], size[1] - 8), (size[0] - 5, size[1])):  # HR, as it was resized
+        native = [math.ceil(side / Fraction(ratio)) for side in (height, width)]
+        found = resize(dict(img=np.zeros((*native, 3), np.uint8)))['img']
+        assert list(found.shape[:2]) == native
 
 
 def test_the_deployed_config_of_wrapped_test_sets_is_plain_too(root):
