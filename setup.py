@@ -21,8 +21,8 @@ setup(
     packages=find_packages(include=['mmpd', 'mmpd.*']),
     python_requires='>=3.10',
     install_requires=[
-        'torch>=2.1',
-        'torchvision>=0.16',
+        'torch>=2.7',
+        'torchvision>=0.22',
         'numpy<2.3',
         'opencv-python-headless>=4.8',
         'pycocotools>=2.0.7',

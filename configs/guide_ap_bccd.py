@@ -1,4 +1,5 @@
 # What an alignment keeps of a guide, for each head family, on BCCD: trained guides, each with a student to align with.
+# tools/train.py configs/guide_ap_bccd.py --stage teacher --work-dir W
 # tools/train.py configs/guide_ap_bccd.py --stage fcos --work-dir W
 # tools/check.py configs/guide_ap_bccd.py --stage fcos_lr --guide-ap W/fcos/fcos_best.pth --cfg-options ratio=4
 # The guides start from pd_bccd.py's teacher (its backbone, and its neck where the names fit) and train briefly: what is

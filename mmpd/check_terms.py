@@ -149,12 +149,15 @@ def _unreached(model: nn.Module, losses: dict[str, Tensor]) -> list[str]:
     return [name for name, grad in zip(names, grads, strict=True) if grad is None]
 
 
-def loss_findings(rows: Sequence[LossRow], unreached: Sequence[str], name: str, sure: bool) -> list[Finding]:
+def loss_findings(
+    rows: Sequence[LossRow], unreached: Sequence[str], name: str, sure: bool, own_weight: float = 1.0
+) -> list[Finding]:
     """What is wrong with the losses of stage `name`.
 
     Args:
         sure: the guide is trained and sure of something. Before that, a term that waits for confident guide scores is
             zero, and that is no error yet.
+        own_weight: what the terms leave of the network's own losses; 0: it learns from its guide alone.
     """
     findings = []
     for row in rows:
@@ -175,7 +178,7 @@ def loss_findings(rows: Sequence[LossRow], unreached: Sequence[str], name: str, 
             )
             text = f'{row.name} = {row.value:.3g}, no gradient reaches the student on any of the images tried; {why}'
             findings.append(Finding(sure, key, text))
-    if rows and all(not row.gradient for row in rows if not row.term):
+    if own_weight and rows and all(not row.gradient for row in rows if not row.term):
         findings.append(
             error(
                 f'stages.{name}.detector',

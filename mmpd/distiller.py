@@ -70,9 +70,14 @@ class Distiller(BaseModel):
         """The frozen guide. It is no child module: see `mmpd.frozen`."""
         return self.frozen.module
 
+    @property
+    def own_loss_weight(self) -> float:
+        """What the terms leave of the student's own losses, 0..1."""
+        return math.prod(term.own_loss_weight for term in self.terms.values() if isinstance(term, Term))
+
     def _weigh_own(self, losses: dict[str, Any]) -> dict[str, Any]:
         """The student's own losses (tensors or lists of them) times what the terms leave of them; accuracies stay."""
-        weight = math.prod(term.own_loss_weight for term in self.terms.values() if isinstance(term, Term))
+        weight = self.own_loss_weight
         return {
             name: value if weight == 1 or 'loss' not in name
             else [part * weight for part in value] if isinstance(value, (list, tuple))

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from .align.alignment import Alignment
 from .errors import ConfigError
-from .losses.response import location_weights, softmax_kl, weighted_giou
+from .losses.classification import kd_loss
+from .losses.response import location_weights, weighted_giou
 from .networks import NetworkView
 from .terms import Step, Term
 
@@ -70,7 +71,7 @@ class RoITerm(Term):
         boxes = class_boxes(step.alignment.student, rois_lr, deltas, labels)
         loss_bbox = weighted_giou(boxes[None], boxes_guide[None], weights[None], weights.sum().clamp(min=1.0))
         return {
-            'loss_roi_cls': self.loss_weight * softmax_kl(logits, guide['cls_score'], self.temperature),
+            'loss_roi_cls': self.loss_weight * kd_loss(logits, guide['cls_score'], self.temperature),
             'loss_roi_bbox': self.loss_weight * self.box_weight * loss_bbox,
         }
 

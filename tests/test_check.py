@@ -12,6 +12,7 @@ from mmpd.chain import read_chain
 from mmpd.check import StageCheck, check_chain, preflight
 from mmpd.check_data import fitting_sizes, uncovered, union
 from mmpd.check_tables import print_checks
+from mmpd.check_terms import LossRow, loss_findings
 from mmpd.detectors import detector_config
 from mmpd.errors import ConfigError
 from tests.toys import CLASSES, save_weights, toy_chain, toy_retinanet
@@ -160,6 +161,12 @@ def test_the_report_prints_levels_partners_losses_and_the_verdict(root):
     for words in ('stage student, ratio 2', '4 images', 'lines up with', 'nothing, masked', 'no student level fits',
                   'terms.isrd', 'gradient norm', '0 errors, 1 warnings in 1 stages'):  # fmt: skip
         assert words in text, text
+
+
+def test_a_network_without_own_losses_is_an_error_unless_its_terms_take_their_place():
+    rows = [LossRow('loss_cls', '', 0.0, 0.0), LossRow('loss_kd', 'kd', 1.0, 1.0)]
+    assert 'no loss of the network itself' in str(loss_findings(rows, [], 'student', sure=True)[0])
+    assert loss_findings(rows, [], 'student', sure=True, own_weight=0.0) == []
 
 
 def test_intervals():

@@ -82,10 +82,3 @@ def distribution_kl(student: Tensor, guide: Tensor, weights: Tensor, normaliser:
     log_guide = F.log_softmax(guide.detach().float() / temperature, dim=-1)
     kl = (log_guide.exp() * (log_guide - log_student)).sum(dim=-1).mean(dim=-1)
     return (kl * weights).sum() * temperature**2 / normaliser
-
-
-def softmax_kl(student: Tensor, guide: Tensor, temperature: float) -> Tensor:
-    """KL(guide ‖ student) of softmax scores × T², batch mean (Hinton et al. 2015). student, guide: (N, C) logits."""
-    log_student = F.log_softmax(student.float() / temperature, dim=1)
-    log_guide = F.log_softmax(guide.detach().float() / temperature, dim=1)
-    return F.kl_div(log_student, log_guide, reduction='batchmean', log_target=True) * temperature**2
