@@ -15,6 +15,7 @@ from mmengine.runner import Runner
 from .chain import bench_config, is_chain, read_chain
 from .checkpoint import check_classes, load_into
 from .errors import ConfigError
+from .launch import join, model_wrapper
 from .progress import ProgressHook
 
 _KEPT = ('default_scope', 'custom_imports', 'env_cfg', 'test_cfg', 'test_evaluator', 'test_dataloader')
@@ -111,6 +112,30 @@ def network_of(config: Config, stage: str | None = None, split: str = 'test') ->
     return Network(name, Config({key: plain[key] for key in ('model', *_KEPT) if plain.get(key) is not None}))
 
 
+def check_pixels(config: Config, network: Network, checkpoint: str | Path) -> None:
+    """Weights fit a network at every image size, so a chain with another ratio would give wrong numbers.
+
+    Args:
+        config: what `network` was made of.
+
+    Raises:
+        ConfigError: `config` is a chain, and `bench.py` beside the checkpoint prepares its images in another way.
+    """
+    bench = Path(checkpoint).parent / 'bench.py'
+    if not is_chain(config) or not bench.is_file():
+        return
+    trained = network_of(Config.fromfile(bench)).pipeline
+    for ours, theirs in zip(network.pipeline, trained, strict=False):
+        different = [key for key in ours if ours[key] != theirs.get(key)]
+        if different:
+            key = different[0]
+            raise ConfigError(
+                f'{checkpoint} was trained with {theirs["type"]}({key}={theirs.get(key)!r}), and this config gives it '
+                f'{ours["type"]}({key}={ours[key]!r}): add the --cfg-options of the training (ratio, reduction, '
+                f'data.hr_scale), or give {bench} as the config'
+            )
+
+
 def measure(
     config: Config,
     checkpoint: str | Path,
@@ -129,9 +154,11 @@ def measure(
 
     Raises:
         CheckpointError: the file is damaged or does not fit the network.
-        ConfigError: as `network_of`; or it was trained on other classes than those of the split.
+        ConfigError: as `network_of` and `check_pixels`; or it was trained on other classes than those of the split.
     """
     network = network_of(config, stage, split)
+    check_pixels(config, network, checkpoint)
+    join(launcher, **config.get('env_cfg', {}).get('dist_cfg', {}))
     with tempfile.TemporaryDirectory(prefix='mmpd-test-') as work_dir:
         runner = Runner.from_cfg(_runner_config(network, work_dir, launcher, show_dir))
         runner.register_hook(ProgressHook())
@@ -151,6 +178,9 @@ def _runner_config(network: Network, work_dir: str, launcher: str, show_dir: str
         log_level='WARNING',
         experiment_name=f'test_{time.time_ns()}',  # mmengine keeps one logger per name for the whole process
     )
+    wrapper = model_wrapper()
+    if wrapper:
+        config.model_wrapper_cfg = wrapper
     if show_dir is not None:
         config.visualizer = dict(type='DetLocalVisualizer', name=f'visualizer_{time.time_ns()}')
         config.default_hooks = dict(

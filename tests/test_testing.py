@@ -71,6 +71,19 @@ def test_measure_is_the_same_through_chain_and_bench(chain, weights, tmp_path) -
     assert len(list((tmp_path / 'shown').iterdir())) == 2
 
 
+@pytest.mark.parametrize(
+    ('changes', 'words'),
+    [(dict(ratio=4), "ratio='2'.*ratio='4'"), ({'reduction': 'lanczos'}, "operator='area'.*operator='lanczos'"),
+     ({'data.hr_scale': (96, 72)}, r'scale=.64, 48.*scale=.96, 72')],
+)  # fmt: skip
+def test_weights_are_not_measured_at_another_resolution_than_their_own(chain, weights, tmp_path, changes, words):
+    """Measuring at twice the resolution works, and tells nothing about the network that ships."""
+    bench_config(read_chain(chain), 'student').dump(tmp_path / 'bench.py')
+    chain.merge_from_dict(changes)
+    with pytest.raises(ConfigError, match=f'{words}.*--cfg-options.*bench.py'):
+        measure(chain, weights)
+
+
 def test_measure_reads_a_distillers_runner_checkpoint(chain, weights, tmp_path) -> None:
     plain = torch.load(weights)
     state = {f'student.{key}': value for key, value in plain['state_dict'].items()}

@@ -33,7 +33,8 @@ from mmpd.check import check_chain
 from mmpd.cli import main_with_errors
 from mmpd.errors import ConfigError
 from mmpd.stages import finished_checkpoint
-from mmengine.config import Config, DictAction
+from mmpd.testing import read_config
+from mmengine.config import DictAction
 from rich.console import Console
 
 console = Console(highlight=False, soft_wrap=True)
@@ -62,8 +63,7 @@ def main(argv: list[str] | None = None) -> None:
     for key in ('seeds', 'jobs', 'quick_epochs'):
         if getattr(args, key) < 1:
             raise ConfigError(f'--{key.replace("_", "-")} {getattr(args, key)}: give a whole number, at least 1')
-    config = Config.fromfile(args.config)
-    config.merge_from_dict(args.cfg_options)
+    config = read_config(args.config, args.cfg_options)
     chain = read_chain(config)
     suffix = '_quick' if args.quick else ''
     args.work_dir = Path(args.work_dir or f'work_dirs/ablate_{chain.name}{suffix}')

@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import mmpd  # noqa: F401  (stands in for mmcv's operators before mmdet is imported)
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import DictAction
 from rich.console import Console
 
 from mmpd.chain import Chain, is_chain, read_chain
@@ -26,6 +26,7 @@ from mmpd.check_tables import print_checks
 from mmpd.cli import main_with_errors
 from mmpd.errors import ConfigError
 from mmpd.stages import finished_checkpoint
+from mmpd.testing import read_config
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -46,8 +47,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     console = Console(highlight=False)
-    config = Config.fromfile(args.config)
-    config.merge_from_dict(args.cfg_options)
+    config = read_config(args.config, args.cfg_options)
     if not is_chain(config):
         raise ConfigError(f'{args.config} has no stages: tools/check.py checks chains')
     chain = read_chain(config)

@@ -18,7 +18,7 @@ from mmengine.config import DictAction
 from rich.console import Console
 
 from mmpd.cli import main_with_errors
-from mmpd.testing import network_of, read_config
+from mmpd.testing import check_pixels, network_of, read_config
 from mmpd.pictures import draw_image
 from mmpd.predict import Predictor
 
@@ -39,7 +39,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     console = Console(highlight=False, soft_wrap=True)
-    network = network_of(read_config(args.config, args.cfg_options), args.stage)
+    config = read_config(args.config, args.cfg_options)
+    network = network_of(config, args.stage)
+    check_pixels(config, network, args.checkpoint)
     predictor = Predictor(network, args.checkpoint, args.device)
     out_dir = Path(args.out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import mmpd  # noqa: F401  (stands in for mmcv's operators before mmdet is imported)
-from mmengine.config import Config, DictAction
+from mmengine.config import DictAction
 from rich.console import Console
 
 from mmpd.chain import is_chain, read_chain
@@ -26,6 +26,7 @@ from mmpd.lock import WorkDirLock
 from mmpd.runs import run_many, summary_table
 from mmpd.stages import run_stages, train
 from mmpd.tasks import task_of
+from mmpd.testing import read_config
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -50,8 +51,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    config = Config.fromfile(args.config)
-    config.merge_from_dict(args.cfg_options)
+    config = read_config(args.config, args.cfg_options)
     name = Path(args.config).stem
     if is_chain(config):
         work_dir = args.work_dir or config.get('work_dir') or f'work_dirs/{name}'

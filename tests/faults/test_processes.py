@@ -156,3 +156,8 @@ def test_torchrun_trains_what_the_forked_processes_trained(pair, tmp_path):
     environment = {**os.environ, 'OMP_NUM_THREADS': '1'}
     subprocess.run(command, env=environment, check=True, timeout=400, cwd=ROOT, stdout=subprocess.DEVNULL)
     assert differences(tmp_path / 'run', uncut.work_dir) == []
+    test = [str(ROOT / 'tools/test.py'), str(uncut.config), str(tmp_path / 'run/student/student_best.pth'), '--out']
+    two = [*command[:7], *test, str(tmp_path / 'two.json'), '--launcher', 'pytorch']
+    for measured in (two, [sys.executable, *test, str(tmp_path / 'one.json')]):
+        subprocess.run(measured, env=environment, check=True, timeout=400, cwd=ROOT, stdout=subprocess.DEVNULL)
+    assert (tmp_path / 'two.json').read_text() == (tmp_path / 'one.json').read_text()
