@@ -25,7 +25,7 @@ from .align.afp import Level
 from .align.afp_hook import verify_alignment
 from .chain import Chain, init_file, stage_config
 from .check_config import Finding, config_findings, ema_finding, error, warning
-from .check_data import TrainData, fitting_sizes, read_train_data, real_batches, uncovered
+from .check_data import TrainData, class_findings, fitting_sizes, read_train_data, real_batches, uncovered
 from .check_terms import (
     LossRow,
     decode_finding,
@@ -119,6 +119,7 @@ def check_stage(chain: Chain, name: str, checkpoints: Mapping[str, str], device:
             check.data, check.boxes = data.reports, len(data.sizes)
             check.tiny = data.tiny(float(chain.stage_ratio(name)))
             check.findings += _chain_traps(chain, name, config, len(data.dataset))
+            check.findings += class_findings(chain, data)
             guide_file = checkpoints.get(stage.get('guide') or '')
             if guide_file and hasattr(task_of(chain), 'classes'):
                 check_classes(guide_file, task_of(chain).classes(chain))

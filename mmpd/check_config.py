@@ -98,11 +98,14 @@ def _data_traps(config: Config) -> Iterator[Finding]:
         split: {f'{part.get("data_root") or ""}{part["ann_file"]}' for part in _datasets(config, split)}
         for split in ('train', 'val', 'test')
     }
+    chosen = config.get('default_hooks', {}).get('checkpoint', {}).get('save_best')
     for left, right, harm in (
         ('val', 'test', 'the checkpoint would be chosen on the test images'),
         ('train', 'val', 'the checkpoint would be chosen on the training images'),
         ('train', 'test', 'the test images would be trained on'),
     ):
+        if 'chosen' in harm and not chosen:
+            continue
         for shared in sorted(files[left] & files[right]):
             yield Finding(
                 True, f'data.{left}.ann_file = data.{right}.ann_file = {shared!r}', f'{harm}; name another split'

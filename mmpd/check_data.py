@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from mmdet.registry import DATASETS
@@ -15,7 +15,13 @@ from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
 
 from .align.afp import Level
+from .check_config import Finding, error, warning
 from .data.seeding import sample_rng
+from .errors import ConfigError
+from .tasks import task_of
+
+if TYPE_CHECKING:
+    from .chain import Chain
 
 Interval = tuple[float, float]
 MAX_READ = 20000
@@ -28,12 +34,14 @@ class TrainData:
     Attributes:
         dataset: as the training builds it.
         reports: one line per data set: images, boxes, what was dropped and why.
-        sides: (n, 2) widths and heights of the boxes in HR pixels; None where the data set has no boxes.
+        sides: (n, 2) widths and heights of the boxes in HR pixels; None for data that is no detection data.
+        unseen: class names without a box; [] where not every image was read.
     """
 
     dataset: Any
     reports: list[str]
     sides: np.ndarray | None
+    unseen: Sequence[str] = ()
 
     @property
     def sizes(self) -> np.ndarray:
@@ -64,7 +72,7 @@ def read_train_data(config: Config, hr_scale: Sequence[int] | None) -> TrainData
     reports = reports or [f'{type(dataset).__name__}: {len(dataset)} images']
     if not hasattr(dataset, 'get_data_info') or hr_scale is None:
         return TrainData(dataset, reports, None)
-    sides = []
+    sides, labels = [], set()
     for index in range(min(len(dataset), MAX_READ)):
         info = dataset.get_data_info(index)
         if 'instances' not in info or 'width' not in info:
@@ -74,7 +82,49 @@ def read_train_data(config: Config, hr_scale: Sequence[int] | None) -> TrainData
         for instance in info['instances']:
             x1, y1, x2, y2 = instance['bbox']
             sides.append(((x2 - x1) * factor, (y2 - y1) * factor))
-    return TrainData(dataset, reports, np.array(sides).reshape(-1, 2))
+            labels.add(instance['bbox_label'])
+    names = dataset.metainfo.get('classes', ()) if len(dataset) <= MAX_READ else ()
+    unseen = [name for label, name in enumerate(names) if label not in labels]
+    return TrainData(dataset, reports, np.array(sides).reshape(-1, 2), unseen)
+
+
+def class_findings(chain: Chain, data: TrainData) -> list[Finding]:
+    """Class names that would train on nothing, or be measured as others."""
+    findings = []
+    if data.sides is not None and not len(data.sides):
+        findings.append(
+            error(
+                'data.train.metainfo.classes',
+                f'none of the {len(data.dataset)} training images has a box of {_names(chain, "train")}: give the '
+                'names as they are in the annotations',
+            )
+        )
+    elif data.unseen:
+        findings.append(
+            warning(
+                'data.train.metainfo.classes',
+                f'no training image has a box of {list(data.unseen)}: check the spelling against the annotations',
+            )
+        )
+    trained = _names(chain, 'train')
+    for split in ('val', 'test'):
+        measured = _names(chain, split)
+        if trained and measured and trained != measured:
+            findings.append(
+                error(
+                    f'data.{split}.metainfo.classes',
+                    f'{measured} are not those of data.train, {trained}, in that order: labels would mean others',
+                )
+            )
+    return findings
+
+
+def _names(chain: Chain, split: str) -> tuple[str, ...] | None:
+    """Class names of a split; None where it is not there or they can't be told."""
+    try:
+        return task_of(chain).classes(chain, split) if chain.config.data.get(split) else None
+    except ConfigError:
+        return None
 
 
 def real_batches(data: TrainData, config: Config, n_batches: int, batch_size: int = 2) -> list[dict]:

@@ -46,16 +46,16 @@ class DetectionTask:
         """
         return len(self.classes(chain))
 
-    def classes(self, chain: Chain) -> tuple[str, ...]:
-        """Class names of the training set."""
+    def classes(self, chain: Chain, split: str = 'train') -> tuple[str, ...]:
+        """Class names of a split's data set."""
         from mmdet.registry import DATASETS
 
-        dataset = innermost(chain.config.data.train)
+        dataset = innermost(chain.config.data[split])
         classes = dataset.get('metainfo', {}).get('classes')
         if classes is None:
             classes = getattr(DATASETS.get(dataset['type']), 'METAINFO', {}).get('classes')
         if not classes:
-            raise ConfigError('data.train.metainfo.classes is missing: give the class names as a tuple')
+            raise ConfigError(f'data.{split}.metainfo.classes is missing: give the class names as a tuple')
         return tuple(classes)
 
     def network(self, chain: Chain, name: str, model: ConfigDict) -> ConfigDict:
@@ -97,8 +97,8 @@ class DetectionTask:
             dict(type='PackDetInputs', meta_keys=META_KEYS[:5]),
         ]
 
-    def evaluator(self, outfile: str | None = None) -> dict:
-        return dict(type='PDMetric', outfile=outfile)
+    def evaluator(self) -> dict:
+        return dict(type='PDMetric')
 
     def deploy_evaluator(self) -> dict:
         """A metric that stock mmdet has."""
@@ -175,6 +175,7 @@ def stock_dataset(dataset: ConfigDict) -> ConfigDict:
     for part in walk_dicts(dataset):
         if part.get('type') == 'PDVOCDataset':
             part['type'] = 'VOCDataset'
+            part.setdefault('data_prefix', dict(sub_data_root=''))
             for key in ('unknown_classes', 'seed'):
                 part.pop(key, None)
     return dataset

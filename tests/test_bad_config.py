@@ -108,7 +108,7 @@ CASES: dict[str, tuple[dict, list[str]]] = {
     'size unknown': ({'stages.student.size': 'small'}, ["stages.student.size = 'small'", "use 'hr' or 'lr'"]),
     'HR learns from LR': (
         {'stages.teacher.size': 'lr'},
-        ['stages.assistant', "the LR guide 'teacher'", 'swap them or set size'],
+        ["stages.assistant.guide = 'teacher'", 'LR images', "set stages.teacher.size = 'hr'"],
     ),
     'a stage called like a path': (
         {'stages': {'a/b': dict(detector=TOY, size='hr')}},

@@ -84,7 +84,6 @@ def test_zero_terms_are_warnings_until_the_guide_is_sure_of_something(root):
         ('student', {'stages.student.overrides.bbox_head.in_channels': 12},
          ['stages.student', 'channels', 'overrides']),
         ('student', {'stages.student.overrides.bbox_head.num_classes': 3}, ['2 classes', '3', 'num_classes']),
-        ('student', {'ratio': 0.5}, []),
         ('student', {'stages.student.overrides.neck.num_outs': 2}, ['fpn.py', 'num_outs', 'overrides']),
         ('student', {'stages.student.align': 'window', 'ratio': '3/2'}, ["align = 'window'", 'ratio 3/2', 'resample']),
         ('student', {'stages.student.terms.feature.max_size': 1.0}, ['terms.feature', 'max_size']),
@@ -97,6 +96,8 @@ def test_zero_terms_are_warnings_until_the_guide_is_sure_of_something(root):
                      dict(type='Pretrained', checkpoint='nowhere.pth')}, ['init_cfg.checkpoint', 'nowhere', 'False']),
         ('teacher', {'data.test.ann_file': 'ImageSets/Main/val.txt'}, ['data.val.ann_file = data.test.ann_file']),
         ('teacher', {'data.val.ann_file': 'ImageSets/Main/train.txt'}, ['data.train.ann_file = data.val.ann_file']),
+        ('teacher', {'data.val.metainfo.classes': CLASSES[::-1]},
+         ['data.val.metainfo.classes', 'data.train', 'in that order']),
         ('teacher', {'data.train.filter_cfg': dict(bbox_min_size=32)}, ['bbox_min_size = 32', 'remove']),
         ('teacher', {'data.train.ann_file': 'nowhere.txt'}, ['nowhere.txt']),
         ('teacher', {'data.batch_size': 64}, ['data.batch_size = 64', '4 images']),
@@ -105,14 +106,42 @@ def test_zero_terms_are_warnings_until_the_guide_is_sure_of_something(root):
     ],
 )  # fmt: skip
 def test_each_mismatch_names_its_key_and_what_to_change(root, stage, changes, words):
-    if changes.get('ratio') == 0.5:
-        with pytest.raises(ConfigError, match=r'ratio = 0\.5 is below 1'):
-            read_chain(toy_chain(root, **changes))
-        return
     guides = guide_file(root) if stage == 'student' else None
     text = errors(root, stage, guides, **changes)
     for word in words:
         assert word in text, text
+
+
+def coco(root: Path, *classes: str) -> dict[str, Any]:
+    """`data.train` of four images with a COCO file of one 'square' each."""
+    toy_chain(root)  # draws them
+    images = sorted((root / 'voc/JPEGImages').iterdir())[:4]
+    content = dict(
+        images=[dict(id=i, file_name=image.name, width=64, height=48) for i, image in enumerate(images)],
+        annotations=[
+            dict(id=i, image_id=i, category_id=1, bbox=[8, 8, 20, 20], area=400, iscrowd=0) for i in range(len(images))
+        ],
+        categories=[dict(id=1, name='square')],
+    )
+    (root / 'coco.json').write_text(json.dumps(content))
+    return dict(
+        type='CocoDataset',
+        ann_file=str(root / 'coco.json'),
+        data_prefix=dict(img=str(root / 'voc/JPEGImages') + '/'),
+        metainfo=dict(classes=classes),
+    )
+
+
+def test_class_names_that_no_annotation_has_are_named(root):
+    names = {f'data.{split}.metainfo.classes': ('sqare', 'disc') for split in ('val', 'test')}
+    result = check(root, 'teacher', **{'data.train': coco(root, 'sqare', 'disc'), **names})
+    assert 'none of the 4 training images has a box of' in str(result.errors[0]) and 'sqare' in str(result.errors[0])
+    result = check(root, 'teacher', **{'data.train': coco(root, 'square', 'disc')})
+    assert result.errors == [] and "no training image has a box of ['disc']" in str(result.findings[0])
+
+
+def test_one_set_for_val_and_test_is_fine_where_nothing_is_chosen(root):
+    assert errors(root, 'teacher', **{'data.test.ann_file': 'ImageSets/Main/val.txt', 'save_best': None}) == ''
 
 
 def test_a_damaged_or_foreign_checkpoint_is_named(root, tmp_path):

@@ -172,7 +172,6 @@ def toy_chain(root: str | Path, epochs: int = 1, ratio: int | str = 2, **changes
     split = dict(
         type='PDVOCDataset',
         data_root=f'{voc}/',
-        data_prefix=dict(sub_data_root=''),
         metainfo=dict(classes=CLASSES),
         serialize_data=False,
     )

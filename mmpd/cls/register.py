@@ -9,7 +9,8 @@ try:
 except ImportError as error:
     # No ImportError: mmengine would report only that `mmpd.cls.register` cannot be imported.
     raise ConfigError(
-        f"task = 'classification' needs mmpretrain, which cannot be imported ({error}): pip install -e .[cls]"
+        f"task = 'classification' needs mmpretrain, which cannot be imported ({error}): pip install -e .[cls], or "
+        "-e .[cls-upstream] beside OpenMMLab's own packages"
     ) from error
 
 from mmpd.cls import data, metric, task, terms, view  # noqa: F401

@@ -44,9 +44,9 @@ class ClassificationTask:
         given = chain.config.data.get('num_classes')
         return int(given) if given else len(self.classes(chain))
 
-    def classes(self, chain: Chain) -> tuple[str, ...]:
-        """Class names of the training set. Raises ConfigError where they can't be told."""
-        dataset = innermost(chain.config.data.train)
+    def classes(self, chain: Chain, split: str = 'train') -> tuple[str, ...]:
+        """Class names of a split's data set. Raises ConfigError where they can't be told."""
+        dataset = innermost(chain.config.data[split])
         if dataset.get('classes'):
             return read_class_list(dataset['classes'])
         kind = DATASETS.get(dataset['type'])
@@ -58,8 +58,8 @@ class ClassificationTask:
             known = sorted(path.name for path in root.iterdir() if path.is_dir())
         if not known:
             raise ConfigError(
-                f'data.num_classes is missing, and {str(root)!r} of data.train has no class folders: set data_root to '
-                'where the images are, or data.num_classes'
+                f'data.num_classes is missing, and {str(root)!r} of data.{split} has no class folders: set '
+                'data_root to where the images are, or data.num_classes'
             )
         return tuple(known)
 
@@ -93,7 +93,7 @@ class ClassificationTask:
         """Native LR images, stock transforms only."""
         return [*self._load(chain, self._side(chain, name)), dict(type='PackInputs')]
 
-    def evaluator(self, outfile: str | None = None) -> dict:
+    def evaluator(self) -> dict:
         return dict(type='mmdet.PDAccuracy')
 
     def deploy_evaluator(self) -> dict:

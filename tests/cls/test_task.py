@@ -1,10 +1,12 @@
 """Classification as a task of the chain: pipelines, class counts, image folders, accuracy."""
 
+from fractions import Fraction
 from pathlib import Path
 
 from mmpd.chain import Chain, deploy_config, read_chain, stage_config, stage_detector
 from mmpd.cls.data import ClassFolders
 from mmpd.cls.metric import PDAccuracy
+from mmpd.data.reduction import reduce_image
 from mmpd.errors import ConfigError, DataError
 from mmpd.tasks import task_of
 from tests.cls.toy_classifiers import CLASSES, toy_cnn, toy_vit, write_toy_folders
@@ -73,6 +75,9 @@ def test_a_test_image_is_what_the_student_was_trained_on_and_deployed_with(folde
     chain = toy_chain(folders)
     bench = build_dataset(stage_config(chain, 'student', 'unused', {}).test_dataloader)[0]
     deployed = build_dataset(deploy_config(chain, 'student').test_dataloader)[0]
+    hr = build_dataset(stage_config(chain, 'teacher', 'unused', {}).test_dataloader)[0]['inputs']
+    reduced = reduce_image(np.ascontiguousarray(hr.permute(1, 2, 0).numpy()), Fraction(2), 'bilinear')
+    np.testing.assert_array_equal(bench['inputs'].permute(1, 2, 0), reduced)
     assert bench['inputs'].shape == deployed['inputs'].shape == (3, 16, 16)
     assert not any('mmdet' in step['type'] for step in deploy_config(chain, 'student').test_dataloader.dataset.pipeline)
 
