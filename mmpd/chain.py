@@ -196,6 +196,7 @@ def stage_config(chain: Chain, name: str, work_dir: str | Path, checkpoints: Map
         **_loops(schedule),
     )
     init_from = init_file(stage, checkpoints)
+    own = dict(stage.get('runner') or {})
     hooks = dict(config.get('default_hooks', {}))
     hooks['checkpoint'] = {
         **dict(type='mmdet.AtomicCheckpointHook', interval=1, max_keep_ckpts=2, rule='greater', stage=name),
@@ -211,10 +212,10 @@ def stage_config(chain: Chain, name: str, work_dir: str | Path, checkpoints: Map
         *(copy.deepcopy(task.guide_hooks) if stage.get('guide') else []),
         *([dict(type='mmdet.InitFromHook', checkpoint=init_from)] if init_from else []),
         *config.get('custom_hooks', []),
+        *own.pop('custom_hooks', []),
     ]
     result = Config(config)
-    if stage.get('runner'):
-        result.merge_from_dict(stage.runner)
+    result.merge_from_dict(own)
     return result
 
 

@@ -27,7 +27,7 @@ class GuideCache:
     the least recently used one would drop every image just before it is needed.
 
     Args:
-        mebibytes: size limit of the kept outputs.
+        mebibytes: size limit of the kept outputs, of main memory and per process; the GPU holds those of its batch.
     """
 
     def __init__(self, mebibytes: float) -> None:
@@ -42,7 +42,10 @@ class GuideCache:
         outputs = [self._one(view, image, with_head) for image in images]
         taps = view.taps()
         for name in outputs[0]:
-            taps.record(name, pytree.tree_map(lambda *leaves: torch.cat(leaves), *[output[name] for output in outputs]))
+            taps.record(
+                name,
+                pytree.tree_map(lambda *leaves: torch.cat(leaves).to(images.device), *[out[name] for out in outputs]),
+            )
         return taps
 
     def _one(self, view: NetworkView, image: Tensor, with_head: bool) -> dict[str, Any]:
@@ -53,7 +56,7 @@ class GuideCache:
             return self._kept[key]
         self.misses += 1
         taps = view.run(image[None], with_head)
-        output = {name: taps[name] for name in ('features', 'head') if name in taps}
+        output = {name: pytree.tree_map(Tensor.cpu, taps[name]) for name in ('features', 'head') if name in taps}
         size = sum(leaf.nbytes for leaf in pytree.tree_leaves(output) if isinstance(leaf, Tensor))
         if self.size + size <= self.limit:
             self._kept[key] = output

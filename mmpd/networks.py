@@ -58,10 +58,6 @@ class NetworkView:
             f'backbone {type(self.net.backbone).__name__} has no convolution, so there is no stem for ISRD'
         )
 
-    def stem_map(self, output: Tensor) -> Tensor:
-        """The stem's output as a map (B, C, h, w)."""
-        return output
-
     def feature_maps(self, output: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """The features module's output as a tuple of maps (B, C, h, w), finest first."""
         return (output,) if isinstance(output, Tensor) else tuple(output)
@@ -111,7 +107,7 @@ class NetworkView:
         finally:
             for module, mode in training.items():
                 module.training = mode
-        maps = [self.stem_map(taps['stem']), *self.feature_maps(taps['features'])]
+        maps = [taps['stem'], *self.feature_maps(taps['features'])]
         shapes = [Shape(m.shape[1], height / m.shape[2]) for m in maps]
         return shapes[0], shapes[1:]
 

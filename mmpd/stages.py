@@ -14,9 +14,11 @@ from mmengine.runner import Runner
 from rich.console import Console
 
 from .atomic import write_atomic
-from .chain import Chain, bench_config, deploy_config, needed_stages, stage_config
+from .chain import Chain, bench_config, deploy_config, needed_stages, stage_config, stage_detector
 from .check import preflight
 from .checkpoint import latest_intact
+from .compat.safe_loading import load_url_checkpoint
+from .detectors import walk_dicts
 from .errors import CheckpointError, ConfigError, DataError
 from .launch import from_rank_0, join, launched_rank, model_wrapper
 from .lock import WorkDirLock
@@ -93,9 +95,16 @@ def run_stages(
 
 
 def _check_unfinished(chain: Chain, work_dir: Path) -> None:
-    """Preflight of every stage still to be trained; their guides may have no weights yet."""
+    """Preflight of every stage still to be trained; their guides may have no weights yet.
+
+    Pretrained weights are fetched now: without them a later stage would stop after hours.
+    """
     finished = {name: finished_checkpoint(work_dir / name) for name in chain.stages}
     todo = [name for name, file in finished.items() if not file and not chain.stages[name].get('checkpoint')]
+    for name in todo:
+        for part in walk_dicts(stage_detector(chain, name)):
+            if part.get('type') == 'Pretrained' and '://' in str(part.get('checkpoint')):
+                load_url_checkpoint(part['checkpoint'])
     preflight(chain, todo, {name: file for name, file in finished.items() if file}, console)
 
 
@@ -216,12 +225,19 @@ def fingerprint(config: Config) -> str:
     """Hash of what decides a stage's result.
 
     The files that the stage loads (guide, start) count by their content, so a stage is not taken for finished when its
-    guide has changed. Paths of its own work dir do not count, so a chain can be moved; nor does how data is loaded and
-    progress is logged, so a stage can go on with fewer workers.
+    guide has changed; so do the files that list a data set's images, not where it lies. Paths of the stage's own work
+    dir do not count, so a chain can be moved; nor does how data is loaded and progress is logged, so a stage can go on
+    with fewer workers.
     """
     content = {key: value for key, value in config.to_dict().items() if key not in NO_RESULT}
     for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         content[loader] = {key: value for key, value in (content.get(loader) or {}).items() if key not in LOADING}
+    for part in walk_dicts(content):
+        listed = Path(part.get('data_root') or '', part.get('ann_file') or '')
+        if part.get('ann_file') and listed.is_file():
+            part.update(ann_file=hashlib.sha256(listed.read_bytes()).hexdigest(), data_root=None)
+        if 'guide_cache' in part:
+            part['guide_cache'] = bool(part['guide_cache'])  # how much is kept changes nothing
     text = json.dumps(content, sort_keys=True, default=str, ensure_ascii=False)
     inits = [hook for hook in config.get('custom_hooks', []) if str(hook['type']).endswith('InitFromHook')]
     for file in (config.model.get('guide_checkpoint'), *(hook['checkpoint'] for hook in inits)):

@@ -257,7 +257,7 @@ class ISRDTerm(Term):
         self.decoder = ISRDDecoder(alignment.stem.channels, isrd_scale(round(hr_stride * 1000), 1000))
 
     def forward(self, step: Step) -> dict[str, Tensor]:
-        stem = step.alignment.student.stem_map(step.student['stem'])
+        stem = step.student['stem']
         height, width = step.images_hr.shape[-2:]
         rebuilt = self.decoder(stem, (height, width))
         return {'loss_isrd': self.loss_weight * isrd_loss(rebuilt, step.images_hr, step.valid((height, width)))}

@@ -120,6 +120,14 @@ def test_schedule_and_runner_of_a_stage_merge_over_the_chains(root):
     assert assistant.train_cfg.max_epochs == 1 and assistant.optim_wrapper.optimizer.lr == 0.01
 
 
+def test_hooks_of_one_stage_come_beside_the_chains(root):
+    """A list that replaced them would leave out the start from the guide, without a word."""
+    before = stage_config(read_chain(toy_chain(root)), 'student', 'w', CHECKPOINTS).custom_hooks
+    changes = {'stages.student.runner': dict(custom_hooks=[dict(type='EMAHook')])}
+    after = stage_config(read_chain(toy_chain(root, **changes)), 'student', 'w', CHECKPOINTS).custom_hooks
+    assert after == [*before, dict(type='EMAHook')]
+
+
 def test_making_a_stages_config_changes_nothing_in_the_chain(root):
     chain = read_chain(toy_chain(root))
     before = chain.config.to_dict()

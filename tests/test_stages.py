@@ -152,6 +152,30 @@ def test_the_fingerprint_sees_settings_and_not_places(finished_chain, tmp_path):
     assert fingerprint(config) == fingerprint(moved) != fingerprint(changed)
 
 
+def test_a_chain_goes_on_where_its_data_has_moved(copied, tmp_path, monkeypatch):
+    root, work_dir = copied
+    moved = tmp_path / 'moved'
+    shutil.copytree(root / 'voc', moved / 'voc')
+    with monkeypatch.context() as patch:
+        patch.setattr(Runner, 'train', lambda self: pytest.fail('trained again'))
+        run_stages(read_chain(toy_chain(moved)), work_dir, announce=False)
+    split = moved / 'voc/ImageSets/Main/train.txt'
+    split.write_text('\n'.join(split.read_text().split()[:-1]))
+    with pytest.raises(ConfigError, match='finished with another config'):
+        run_stages(read_chain(toy_chain(moved)), work_dir, announce=False)
+
+
+def test_pretrained_weights_of_later_stages_are_asked_for_before_the_first(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr('mmpd.stages.load_url_checkpoint', asked.append)
+    monkeypatch.setattr('mmpd.stages.preflight', lambda *args: pytest.fail('preflight before the weights'))
+    init = dict(type='Pretrained', checkpoint='torchvision://resnet18')
+    chain = toy_chain(tmp_path, pretrained=True, **{'stages.student.overrides.backbone.init_cfg': init})
+    with pytest.raises(pytest.fail.Exception, match='preflight before'):
+        run_stages(read_chain(chain), tmp_path / 'work', announce=False, check=True)
+    assert asked == ['torchvision://resnet18']
+
+
 def test_one_stage_alone_uses_what_is_finished(copied):
     root, work_dir = copied
     shutil.rmtree(work_dir / 'student')
