@@ -1,4 +1,4 @@
-"""Check every config and train a few iterations of each stage on real data, small: does it work, not how well.
+"""Check every detection config, train a few iterations of each stage on real data, small: does it work, not how well.
 
 MMPD_VOC_ROOT=… MMPD_BCCD_ROOT=… python tools/check_all.py --device cuda
 python tools/check_all.py configs/pd_voc_fcos.py --iterations 5 --max-side 160

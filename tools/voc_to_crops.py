@@ -5,6 +5,9 @@ Example: python tools/voc_to_crops.py data/VOCdevkit/VOC2007 data/voc-crops --si
 
 import argparse
 import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from mmpd.cls.voc_crops import CropOptions, convert
 from mmpd.errors import ConfigError, DataError
