@@ -1,16 +1,4 @@
 # From a vision transformer to a CNN: ViT-Tiny@224 → ResNet18@224 → ResNet18@112 on CUB-200-2011.
-_base_ = ['_base_/cub.py', '_base_/networks.py', '_base_/runtime.py']
+_base_ = ['pd_cub_r50_r18_112.py']
 
-ratio = 2
-kd = dict(type='mmdet.KDTerm', alpha=0.9, temperature=4.0)
-stages = dict(
-    teacher=dict(**_base_.vit_tiny, size='hr'),
-    assistant=dict(**_base_.resnet18, size='hr', guide='teacher', terms=dict(kd=kd)),
-    student=dict(
-        **_base_.resnet18,
-        size='lr',
-        guide='assistant',
-        init_from='guide',
-        terms=dict(kd=kd, isrd=dict(type='mmdet.ISRDTerm', loss_weight=10.0)),
-    ),
-)
+stages = dict(teacher=_base_.vit_tiny)
