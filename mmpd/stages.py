@@ -101,10 +101,12 @@ def _check_unfinished(chain: Chain, work_dir: Path) -> None:
     """
     finished = {name: finished_checkpoint(work_dir / name) for name in chain.stages}
     todo = [name for name, file in finished.items() if not file and not chain.stages[name].get('checkpoint')]
-    for name in todo:
-        for part in walk_dicts(stage_detector(chain, name)):
-            if part.get('type') == 'Pretrained' and '://' in str(part.get('checkpoint')):
-                load_url_checkpoint(part['checkpoint'])
+    inits = [
+        part for name in todo for part in walk_dicts(stage_detector(chain, name)) if part.get('type') == 'Pretrained'
+    ]
+    for url in sorted({str(init.get('checkpoint')) for init in inits}):
+        if '://' in url:
+            load_url_checkpoint(url)
     preflight(chain, todo, {name: file for name, file in finished.items() if file}, console)
 
 
