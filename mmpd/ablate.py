@@ -12,9 +12,9 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
-from .atomic import write_atomic
 from .chain import Chain, bench_config, needed_stages, read_chain, stage_config
 from .errors import ConfigError
+from .io.write import write_atomic
 from .runs import mean_sd
 from .stages import fingerprint, finished_checkpoint, run_stages
 from .testing import measure

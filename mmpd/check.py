@@ -25,7 +25,14 @@ from .align.afp import Level
 from .align.afp_hook import verify_alignment
 from .chain import Chain, init_file, stage_config
 from .check_config import Finding, config_findings, ema_finding, error, warning
-from .check_data import TrainData, class_findings, fitting_sizes, read_train_data, real_batches, uncovered
+from .check_data import (
+    TrainData,
+    class_findings,
+    fitting_sizes,
+    read_train_data,
+    real_batches,
+    uncovered,
+)
 from .check_terms import (
     LossRow,
     decode_finding,
@@ -35,9 +42,9 @@ from .check_terms import (
     loss_rows,
     verify_queries,
 )
-from .checkpoint import check_classes, load_into
 from .detectors import walk_dicts
 from .errors import CheckpointError, ConfigError, DataError
+from .io.checkpoint import check_classes, load_into
 from .networks import view_of
 from .tasks import task_of
 

@@ -16,10 +16,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from . import stages
-from .atomic import write_atomic
 from .chain import Chain, read_chain, stage_detector
 from .cost import network_cost, stage_size
 from .demo_data import draw_demo_set
+from .io.write import write_atomic
 from .pictures import draw_comparison
 from .predict import Predictor
 from .progress import listening

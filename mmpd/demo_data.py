@@ -10,11 +10,11 @@ import os
 import shutil
 from pathlib import Path
 
-from mmpd.data.voc_xml import VOCObject, write_voc_xml
-from mmpd.errors import DataError
-
 import cv2
 import numpy as np
+
+from .data.voc_xml import VOCObject, write_voc_xml
+from .errors import DataError
 
 CLASSES = ('ring', 'star', 'checker', 'stripes')
 MARKER = 'demo_set.json'

@@ -11,8 +11,6 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmpd.errors import ConfigError, DataError
-
 import numpy as np
 from mmdet.evaluation.functional import average_precision
 from mmdet.evaluation.functional.mean_ap import tpfp_default
@@ -22,6 +20,8 @@ from mmengine.logging import MMLogger
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from terminaltables import AsciiTable
+
+from .errors import ConfigError, DataError
 
 # Object area in HR pixels, half-open [low, high).
 SIZES = {'small': (0.0, 32.0**2), 'medium': (32.0**2, 96.0**2), 'large': (96.0**2, 1e10)}

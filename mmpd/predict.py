@@ -11,8 +11,8 @@ from mmcv.transforms import Compose
 from mmdet.registry import MODELS
 from mmengine.registry import init_default_scope
 
-from .checkpoint import dataset_meta, load_checkpoint, load_into
 from .errors import DataError
+from .io.checkpoint import dataset_meta, load_checkpoint, load_into
 from .testing import Network
 
 

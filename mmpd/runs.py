@@ -12,9 +12,9 @@ from mmengine.config import Config
 from mmengine.dist import is_main_process
 from rich.table import Table
 
-from .atomic import write_atomic
 from .chain import Chain, bench_config, read_chain
 from .errors import ConfigError
+from .io.write import write_atomic
 from .stages import run_stages
 from .testing import measure
 

@@ -13,13 +13,20 @@ from mmengine.dist import barrier, is_main_process
 from mmengine.runner import Runner
 from rich.console import Console
 
-from .atomic import write_atomic
-from .chain import Chain, bench_config, deploy_config, needed_stages, stage_config, stage_detector
+from .chain import (
+    Chain,
+    bench_config,
+    deploy_config,
+    needed_stages,
+    stage_config,
+    stage_detector,
+)
 from .check import preflight
-from .checkpoint import latest_intact
-from .compat.safe_loading import load_url_checkpoint
+from .compat.mmengine_loading import load_url_checkpoint
 from .detectors import walk_dicts
 from .errors import CheckpointError, ConfigError, DataError
+from .io.checkpoint import latest_intact
+from .io.write import write_atomic
 from .launch import from_rank_0, join, launched_rank, model_wrapper
 from .lock import WorkDirLock
 

@@ -13,8 +13,8 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from .chain import bench_config, is_chain, read_chain
-from .checkpoint import check_classes, load_into
 from .errors import ConfigError
+from .io.checkpoint import check_classes, load_into
 from .launch import join, model_wrapper
 from .progress import ProgressHook
 

@@ -4,7 +4,15 @@ import math
 from fractions import Fraction
 from pathlib import Path
 
-from mmpd.chain import bench_config, deploy_config, is_chain, needed_stages, read_chain, stage_config, stage_detector
+from mmpd.chain import (
+    bench_config,
+    deploy_config,
+    is_chain,
+    needed_stages,
+    read_chain,
+    stage_config,
+    stage_detector,
+)
 from mmpd.errors import ConfigError
 from tests.toys import CLASSES, toy_chain, toy_retinanet
 

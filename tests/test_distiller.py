@@ -4,7 +4,15 @@ import copy
 import pickle
 
 from mmpd.errors import ConfigError
-from tests.toys import TERMS, build_distiller, first_losses, save_weights, toy_pair_batch, toy_retinanet, unfrozen
+from tests.toys import (
+    TERMS,
+    build_distiller,
+    first_losses,
+    save_weights,
+    toy_pair_batch,
+    toy_retinanet,
+    unfrozen,
+)
 
 import pytest
 import torch

@@ -4,7 +4,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from mmpd.chain import read_chain, stage_config
-from mmpd.checkpoint import latest_intact, load_checkpoint
+from mmpd.io.checkpoint import latest_intact, load_checkpoint
 from mmpd.stages import run_stages, train
 from mmpd.terms import FeatureTerm
 from tests.toys import save_weights, toy_chain, toy_retinanet

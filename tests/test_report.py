@@ -1,5 +1,12 @@
 from mmpd.cost import Cost
-from mmpd.report import Row, comparison_table, cost_table, count_text, measurement_tables, verdict
+from mmpd.report import (
+    Row,
+    comparison_table,
+    cost_table,
+    count_text,
+    measurement_tables,
+    verdict,
+)
 from mmpd.testing import Measurement
 
 import pytest

@@ -6,9 +6,9 @@ import shutil
 from pathlib import Path
 
 from mmpd.chain import read_chain
-from mmpd.checkpoint import load_checkpoint
 from mmpd.distiller import Distiller
 from mmpd.errors import CheckpointError, ConfigError
+from mmpd.io.checkpoint import load_checkpoint
 from mmpd.lock import WorkDirBusy, WorkDirLock
 from mmpd.stages import fingerprint, finished_checkpoint, run_stages, train
 from tests.toys import toy_chain

@@ -1,6 +1,6 @@
 from mmpd.chain import bench_config, deploy_config, read_chain, stage_config, stage_detector
-from mmpd.checkpoint import check_classes
 from mmpd.errors import CheckpointError, ConfigError
+from mmpd.io.checkpoint import check_classes
 from mmpd.progress import listening
 from mmpd.testing import final_stage, measure, network_of, read_config
 from tests.toys import CLASSES, save_weights, toy_chain, toy_retinanet

@@ -7,7 +7,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import mmpd  # noqa: F401  (before mmdet: installs the operators that a pickled detector needs)
-from mmpd.convert import convert_trusted
+from mmpd.io.convert import convert_trusted
 from mmpd.errors import CheckpointError
 
 

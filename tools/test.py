@@ -19,7 +19,7 @@ from mmengine.config import DictAction
 from rich.console import Console
 from rich.progress import Progress
 
-from mmpd.atomic import write_atomic
+from mmpd.io.write import write_atomic
 from mmpd.cli import main_with_errors
 from mmpd.launch import launched_rank
 from mmpd.testing import Network, measure, network_of, read_config

@@ -20,7 +20,7 @@ from rich.console import Console
 
 from mmpd.chain import is_chain, read_chain
 from mmpd.cli import main_with_errors
-from mmpd.compat.safe_loading import find_resumable
+from mmpd.compat.mmengine_loading import find_resumable
 from mmpd.launch import from_rank_0, join, launched_rank
 from mmpd.lock import WorkDirLock
 from mmpd.runs import run_many, summary_table

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmpd.data.pair import image_to_tensor
-from mmpd.errors import ConfigError, DataError
-
 from mmdet.registry import DATASETS, TRANSFORMS
 from mmpretrain.datasets import CustomDataset
 from mmpretrain.datasets.transforms import PackInputs
+
+from ..data.pair import image_to_tensor
+from ..errors import ConfigError, DataError
 
 
 @TRANSFORMS.register_module()

@@ -1,6 +1,6 @@
 """Imports mmpretrain and every module of mmpd.cls that registers something (the target of `custom_imports`)."""
 
-from mmpd.errors import ConfigError
+from ..errors import ConfigError
 
 try:
     import mmpretrain.datasets
@@ -13,4 +13,4 @@ except ImportError as error:
         "-e .[cls-upstream] beside OpenMMLab's own packages"
     ) from error
 
-from mmpd.cls import data, metric, task, terms, view  # noqa: F401
+from . import data, metric, task, terms, view  # noqa: F401

@@ -6,16 +6,15 @@ import copy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmpd.errors import ConfigError
-from mmpd.tasks import TASKS, innermost
-
 from mmengine.config import ConfigDict
 from mmpretrain.registry import DATASETS
 
+from ..errors import ConfigError
+from ..tasks import TASKS, innermost
 from .data import read_class_list
 
 if TYPE_CHECKING:
-    from mmpd.chain import Chain
+    from ..chain import Chain
 
 
 @TASKS.register_module('classification')

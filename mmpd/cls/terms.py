@@ -5,9 +5,13 @@ ISRD and FSR are the core's (`ISRDTerm`, `FSRTerm`). In configs: `type='mmdet.KD
 
 from __future__ import annotations
 
-from mmpd.align.alignment import Alignment
-from mmpd.errors import ConfigError
-from mmpd.losses.classification import (
+import torch
+from mmdet.registry import MODELS
+from torch import Tensor, nn
+
+from ..align.alignment import Alignment
+from ..errors import ConfigError
+from ..losses.classification import (
     attention_transfer_loss,
     dkd_loss,
     feature_imitation_loss,
@@ -15,12 +19,8 @@ from mmpd.losses.classification import (
     kd_loss,
     similarity_preserving_loss,
 )
-from mmpd.networks import Shape
-from mmpd.terms import Step, Term
-
-import torch
-from mmdet.registry import MODELS
-from torch import Tensor, nn
+from ..networks import Shape
+from ..terms import Step, Term
 
 
 @MODELS.register_module()

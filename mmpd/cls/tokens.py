@@ -1,8 +1,8 @@
 """Patch tokens of a vision transformer as a feature map."""
 
-from mmpd.errors import ConfigError
-
 from torch import Tensor
+
+from ..errors import ConfigError
 
 
 def tokens_to_map(tokens: Tensor, grid: tuple[int, int], num_extra_tokens: int = 1) -> Tensor:

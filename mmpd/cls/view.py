@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from mmpd.align.afp import Level
-from mmpd.cls.tokens import tokens_to_map
-from mmpd.errors import ConfigError
-from mmpd.networks import NetworkView, Shape, register_view
-from mmpd.taps import Taps
-
 from mmpretrain.models import BaseClassifier, VisionTransformer
 from torch import Tensor, nn
+
+from ..align.afp import Level
+from ..errors import ConfigError
+from ..networks import NetworkView, Shape, register_view
+from ..taps import Taps
+from .tokens import tokens_to_map
 
 
 @register_view(BaseClassifier)

@@ -15,13 +15,13 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from mmpd.data.image_header import find_image
-from mmpd.data.voc import PDVOCDataset, read_split
-from mmpd.data.voc_xml import read_voc_xml
-from mmpd.errors import ConfigError, DataError
-
 import cv2
 import numpy as np
+
+from ..data.image_header import find_image
+from ..data.voc import PDVOCDataset, read_split
+from ..data.voc_xml import read_voc_xml
+from ..errors import ConfigError, DataError
 
 MARKER = 'crops.json'
 SPLITS = ('train', 'val', 'test')

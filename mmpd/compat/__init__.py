@@ -1,5 +1,5 @@
 """What mmpd adds to its host libraries so that they run as pip installs them."""
 
-from mmpd.compat.mmcv_ops import MissingOperatorError, install, is_active
+from .mmcv_ops import MissingOperatorError, install, is_active
 
 __all__ = ['MissingOperatorError', 'install', 'is_active']

@@ -8,11 +8,11 @@ Backward passes run the forward again under autograd: the extension's interface 
 from collections.abc import Callable
 from typing import Any
 
-from mmpd.compat.precision import full_precision
-
 import torch
 import torchvision
 from torch import Tensor
+
+from .precision import full_precision
 
 
 def _deform_conv(

@@ -7,11 +7,11 @@ With p_t the probability of what is right, `FL = -a_t (1 - p_t)^gamma log p_t`, 
 from collections.abc import Callable
 from typing import Any
 
-from mmpd.compat.precision import full_precision
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from .precision import full_precision
 
 
 def _class_weight(weight: Tensor, target: Tensor, num_classes: int) -> Tensor:

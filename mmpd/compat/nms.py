@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
-from mmpd.compat.precision import full_precision
-
 import torch
 import torchvision
 from torch import Tensor
+
+from .precision import full_precision
 
 
 def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Tensor:

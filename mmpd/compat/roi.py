@@ -8,11 +8,11 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from mmpd.compat.precision import full_precision
-
 import torch
 import torchvision
 from torch import Tensor
+
+from .precision import full_precision
 
 _MAX = 0  # mmcv's code for pool_mode='max'; 1 is 'avg'
 

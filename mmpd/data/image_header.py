@@ -8,11 +8,11 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmpd.errors import DataError
-
 import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+
+from ..errors import DataError
 
 EXTENSIONS = ('.jpg', '.jpeg', '.png', '.JPG', '.JPEG', '.PNG')
 MIN_SIDE = 8

@@ -2,15 +2,15 @@
 
 from pathlib import Path
 
-from mmpd.data.image_header import ImageHeader, find_image, read_image_header, to_displayed
-from mmpd.data.report import DataReport
-from mmpd.data.seeding import SampleSeedMixin
-from mmpd.data.voc_xml import VOCAnnotation, read_voc_xml
-from mmpd.errors import ConfigError, DataError
-
 from mmdet.datasets import VOCDataset, XMLDataset
 from mmdet.registry import DATASETS
 from mmengine.logging import print_log
+
+from ..errors import ConfigError, DataError
+from .image_header import ImageHeader, find_image, read_image_header, to_displayed
+from .report import DataReport
+from .seeding import SampleSeedMixin
+from .voc_xml import VOCAnnotation, read_voc_xml
 
 Box = tuple[float, float, float, float]
 _MAX_PROBLEMS = 10

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmpd.errors import DataError
-
 import defusedxml.ElementTree
 from defusedxml.common import DefusedXmlException
+
+from ..errors import DataError
 
 CORNERS = ('xmin', 'ymin', 'xmax', 'ymax')
 

@@ -1,10 +1,10 @@
-"""Hooks registered in mmdet's HOOKS. Importing them also makes mmengine load and resume through mmpd.checkpoint."""
+"""Hooks registered in mmdet's HOOKS. Importing them also makes mmengine load and resume through mmpd.io.checkpoint."""
 
-from mmpd.compat.safe_loading import install_safe_loading
-from mmpd.hooks.checkpoint_hook import AtomicCheckpointHook
-from mmpd.hooks.epoch_length_hook import EpochLengthHook
-from mmpd.hooks.finite_hook import FiniteLossHook
-from mmpd.hooks.seed_hook import SampleSeedHook
+from ..compat.mmengine_loading import install_safe_loading
+from .checkpoint_hook import AtomicCheckpointHook
+from .epoch_length_hook import EpochLengthHook
+from .finite_hook import FiniteLossHook
+from .seed_hook import SampleSeedHook
 
 __all__ = ['AtomicCheckpointHook', 'EpochLengthHook', 'FiniteLossHook', 'SampleSeedHook']
 

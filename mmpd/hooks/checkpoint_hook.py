@@ -10,16 +10,16 @@ import re
 from pathlib import Path
 from typing import Any
 
-from mmpd.atomic import write_atomic
-from mmpd.checkpoint import compare, export_plain, step_files
-from mmpd.errors import CheckpointError, ConfigError
-
 from mmdet.registry import HOOKS
 from mmengine.dist import is_main_process
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import EpochBasedTrainLoop, Runner
+
+from ..errors import CheckpointError, ConfigError
+from ..io.checkpoint import compare, export_plain, step_files
+from ..io.write import write_atomic
 
 _BACKEND = 'mmpd_atomic'
 _REFUSED = ('out_dir', 'backend_args', 'file_client_args', 'filename_tmpl', 'published_keys')

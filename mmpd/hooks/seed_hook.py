@@ -5,8 +5,6 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
-from mmpd.errors import ConfigError
-
 import numpy as np
 import torch
 from mmdet.registry import HOOKS
@@ -14,6 +12,8 @@ from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.runner import EpochBasedTrainLoop, Runner
+
+from ..errors import ConfigError
 
 
 @HOOKS.register_module()

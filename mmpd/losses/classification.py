@@ -7,11 +7,11 @@ Where the two grids differ, the student's map is brought to the guide's (`to_gui
 paper does for the feature methods it compares with; the class and pair relations (KD, DKD, SP, ICC) need no grid.
 """
 
-from mmpd.errors import ConfigError
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from ..errors import ConfigError
 
 
 def kd_loss(student_logits: Tensor, guide_logits: Tensor, temperature: float = 4.0) -> Tensor:

@@ -2,7 +2,14 @@
 
 from pathlib import Path
 
-from mmpd.chain import Chain, bench_config, deploy_config, is_chain, read_chain, stage_config
+from mmpd.chain import (
+    Chain,
+    bench_config,
+    deploy_config,
+    is_chain,
+    read_chain,
+    stage_config,
+)
 from tests.cls.toy_classifiers import build, pair_batch, save_weights, step
 
 import pytest

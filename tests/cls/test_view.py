@@ -2,10 +2,18 @@
 
 from pathlib import Path
 
-from mmpd.checkpoint import load_into
 from mmpd.errors import ConfigError
+from mmpd.io.checkpoint import load_into
 from mmpd.networks import view_of
-from tests.cls.toy_classifiers import build, build_distiller, pair_batch, save_weights, step, toy_cnn, toy_vit
+from tests.cls.toy_classifiers import (
+    build,
+    build_distiller,
+    pair_batch,
+    save_weights,
+    step,
+    toy_cnn,
+    toy_vit,
+)
 
 import pytest
 import torch

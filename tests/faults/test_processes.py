@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from mmpd.chain import read_chain, stage_config
-from mmpd.checkpoint import load_checkpoint
+from mmpd.io.checkpoint import load_checkpoint
 from tests.faults.client import ROOT, ChainServer, UncutChain, differences
 from tests.faults.conftest import write_chain
 from tests.toys import build_model

@@ -87,7 +87,7 @@ class Tripwire:
         stages.stage_config, Runner.call_hook, OptimWrapper.update_params = stage_config, hooked, update_params
 
     def _watch_files(self) -> None:
-        from mmpd import atomic
+        from mmpd.io import write as atomic
 
         replace, unlink = os.replace, Path.unlink
 
@@ -136,7 +136,7 @@ class HalfWriter:
 
 def observe(folder: Path, stage: str, runner, fn_name: str, kwargs: dict) -> None:
     """What each rank computed: losses and images per iteration, the first weights, and its guide at the end."""
-    from mmpd.checkpoint import load_checkpoint, model_state
+    from mmpd.io.checkpoint import load_checkpoint, model_state
 
     import torch
     from mmengine.model import is_model_wrapper

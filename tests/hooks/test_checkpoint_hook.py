@@ -4,10 +4,10 @@ import errno
 import os
 from pathlib import Path
 
-from mmpd import atomic
-from mmpd.checkpoint import latest_intact, load_checkpoint, load_into
 from mmpd.errors import CheckpointError, ConfigError
 from mmpd.hooks import AtomicCheckpointHook
+from mmpd.io import write as atomic
+from mmpd.io.checkpoint import latest_intact, load_checkpoint, load_into
 
 import pytest
 import torch

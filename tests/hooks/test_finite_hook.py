@@ -2,8 +2,8 @@
 
 from types import SimpleNamespace
 
-from mmpd.checkpoint import latest_intact, load_checkpoint
 from mmpd.hooks import FiniteLossHook
+from mmpd.io.checkpoint import latest_intact, load_checkpoint
 
 import pytest
 import torch

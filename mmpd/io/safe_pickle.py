@@ -10,13 +10,13 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from mmpd.errors import CheckpointError
-
 import numpy as np
 import torch
 from mmengine.config import ConfigDict
 from mmengine.logging import HistoryBuffer
 from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
+
+from ..errors import CheckpointError
 
 _DTYPES = 'bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64 complex64 complex128 U S O'
 _METHODS = {

@@ -5,8 +5,10 @@ import errno
 import os
 import pickle
 
-from mmpd import atomic
-from mmpd.checkpoint import (
+from mmpd.compat.mmengine_loading import find_resumable, install_safe_loading, load_url
+from mmpd.errors import CheckpointError
+from mmpd.io import write as atomic
+from mmpd.io.checkpoint import (
     export_plain,
     is_intact,
     latest_intact,
@@ -15,9 +17,7 @@ from mmpd.checkpoint import (
     model_state,
     save_atomic,
 )
-from mmpd.compat.safe_loading import find_resumable, install_safe_loading, load_url
-from mmpd.convert import convert_trusted
-from mmpd.errors import CheckpointError
+from mmpd.io.convert import convert_trusted
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Make both mmengine stacks load and resume through `mmpd.checkpoint.load_checkpoint` (ours).
+"""Make both mmengine stacks load and resume through `mmpd.io.checkpoint.load_checkpoint` (ours).
 
 onedl-mmengine falls back to `weights_only=False` when safe loading fails, and the pickle then runs. Stock mmengine
 0.10.7 calls plain `torch.load`, which under torch ≥ 2.6 refuses mmengine's own HistoryBuffer: it cannot resume.
@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
-from mmpd import safe_pickle
-from mmpd.checkpoint import is_intact, latest_intact, load_checkpoint
-from mmpd.errors import CheckpointError
-
 import torch
 from mmengine.runner import checkpoint as mmengine_checkpoint
 from mmengine.runner import runner as mmengine_runner
 from mmengine.runner.checkpoint import CheckpointLoader, find_latest_checkpoint
+
+from ..errors import CheckpointError
+from ..io import safe_pickle
+from ..io.checkpoint import is_intact, latest_intact, load_checkpoint
 
 
 def install_safe_loading() -> None:

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mmpd import safe_pickle
-from mmpd.atomic import save_atomic
-from mmpd.errors import CheckpointError, ConfigError
-
 from mmengine.logging import print_log
 from torch import Tensor, nn
+
+from ..errors import CheckpointError, ConfigError
+from . import safe_pickle
+from .write import save_atomic
 
 __all__ = [
     'LoadReport',
@@ -44,7 +44,7 @@ def load_checkpoint(path: PathLike, map_location: Any = 'cpu') -> dict:
         CheckpointError: missing, empty, truncated, not a checkpoint, unsafe, or (for a URL) not to be fetched.
     """
     if '://' in str(path):
-        from mmpd.compat.safe_loading import load_url_checkpoint
+        from ..compat.mmengine_loading import load_url_checkpoint
 
         return load_url_checkpoint(str(path), map_location)
     local = Path(path).expanduser()

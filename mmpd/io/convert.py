@@ -3,14 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-from mmpd.atomic import save_atomic
-from mmpd.checkpoint import PathLike, load_checkpoint
-from mmpd.errors import CheckpointError
-
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer, print_log
 from torch import nn
+
+from ..errors import CheckpointError
+from .checkpoint import PathLike, load_checkpoint
+from .write import save_atomic
 
 _KEPT = (torch.Tensor, np.ndarray, np.generic, HistoryBuffer, str, bytes, int, float, bool, type(None))
 

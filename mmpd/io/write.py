@@ -5,9 +5,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from mmpd.errors import CheckpointError
-
 import torch
+
+from ..errors import CheckpointError
 
 
 def write_atomic(data: bytes | memoryview, path: str | os.PathLike) -> None:
