@@ -12,7 +12,7 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
-from .chain import Chain, bench_config, needed_stages, read_chain, stage_config
+from .chain.chain import Chain, bench_config, needed_stages, read_chain, stage_config
 from .errors import ConfigError
 from .io.write import write_atomic
 from .runs import mean_sd

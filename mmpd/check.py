@@ -23,7 +23,9 @@ from rich.markup import escape
 
 from .align.afp import Level
 from .align.afp_hook import verify_alignment
-from .chain import Chain, init_file, stage_config
+from .chain.chain import Chain, init_file, stage_config
+from .chain.detector import walk_dicts
+from .chain.task import task_of
 from .check_config import Finding, config_findings, ema_finding, error, warning
 from .check_data import (
     TrainData,
@@ -42,11 +44,9 @@ from .check_terms import (
     loss_rows,
     verify_queries,
 )
-from .detectors import walk_dicts
 from .errors import CheckpointError, ConfigError, DataError
 from .io.checkpoint import check_classes, load_into
 from .networks import view_of
-from .tasks import task_of
 
 N_BATCHES = 4
 SURE = 0.1

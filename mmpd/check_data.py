@@ -15,13 +15,13 @@ from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
 
 from .align.afp import Level
+from .chain.task import task_of
 from .check_config import Finding, error, warning
 from .data.seeding import sample_rng
 from .errors import ConfigError
-from .tasks import task_of
 
 if TYPE_CHECKING:
-    from .chain import Chain
+    from .chain.chain import Chain
 
 Interval = tuple[float, float]
 MAX_READ = 20000

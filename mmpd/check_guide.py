@@ -9,11 +9,11 @@ from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 
 from .align.guide_ap import GuideAP, guide_ap
-from .chain import Chain, stage_config
+from .chain.chain import Chain, stage_config
+from .chain.detector import walk_dicts
+from .chain.task import task_of
 from .check import build_stage, quiet
-from .detectors import walk_dicts
 from .errors import ConfigError
-from .tasks import task_of
 
 
 def measure_guide(chain: Chain, name: str, checkpoint: str, device: str = 'cpu') -> GuideAP:

@@ -18,9 +18,9 @@ from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
-from .chain import Chain, stage_detector
+from .chain.chain import Chain, stage_detector
+from .chain.task import task_of
 from .errors import ConfigError
-from .tasks import task_of
 from .testing import Network
 
 # Operators of torch that cost much and that mmengine does not count.

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from . import stages
-from .chain import Chain, read_chain, stage_detector
+from .chain.chain import Chain, read_chain, stage_detector
 from .cost import network_cost, stage_size
 from .demo_data import draw_demo_set
 from .io.write import write_atomic

@@ -12,7 +12,7 @@ from mmengine.config import Config
 from mmengine.dist import is_main_process
 from rich.table import Table
 
-from .chain import Chain, bench_config, read_chain
+from .chain.chain import Chain, bench_config, read_chain
 from .errors import ConfigError
 from .io.write import write_atomic
 from .stages import run_stages

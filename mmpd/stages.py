@@ -13,7 +13,7 @@ from mmengine.dist import barrier, is_main_process
 from mmengine.runner import Runner
 from rich.console import Console
 
-from .chain import (
+from .chain.chain import (
     Chain,
     bench_config,
     deploy_config,
@@ -21,9 +21,9 @@ from .chain import (
     stage_config,
     stage_detector,
 )
+from .chain.detector import walk_dicts
 from .check import preflight
 from .compat.mmengine_loading import load_url_checkpoint
-from .detectors import walk_dicts
 from .errors import CheckpointError, ConfigError, DataError
 from .io.checkpoint import latest_intact
 from .io.write import write_atomic

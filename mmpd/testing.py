@@ -12,7 +12,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
-from .chain import bench_config, is_chain, read_chain
+from .chain.chain import bench_config, is_chain, read_chain
 from .errors import ConfigError
 from .io.checkpoint import check_classes, load_into
 from .launch import join, model_wrapper

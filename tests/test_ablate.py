@@ -15,7 +15,7 @@ from mmpd.ablate import (
     verdict,
 )
 from mmpd.ablate_report import markdown_table, write_report
-from mmpd.chain import read_chain, stage_detector
+from mmpd.chain.chain import read_chain, stage_detector
 from mmpd.errors import ConfigError
 from tests.toys import toy_chain
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from mmpd.align.afp import Level
-from mmpd.chain import read_chain
+from mmpd.chain.chain import read_chain
+from mmpd.chain.detector import detector_config
 from mmpd.check import StageCheck, check_chain, preflight
 from mmpd.check_data import fitting_sizes, uncovered, union
 from mmpd.check_tables import print_checks
 from mmpd.check_terms import LossRow, loss_findings
-from mmpd.detectors import detector_config
 from mmpd.errors import ConfigError
 from tests.toys import CLASSES, save_weights, toy_chain, toy_retinanet
 

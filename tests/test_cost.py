@@ -1,4 +1,4 @@
-from mmpd.chain import read_chain
+from mmpd.chain.chain import read_chain
 from mmpd.cost import chain_costs, network_cost, size_of
 from mmpd.errors import ConfigError
 from mmpd.testing import Network, network_of

@@ -7,7 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from mmpd.chain import Chain, stage_config
+from mmpd.chain.chain import Chain, stage_config
 from mmpd.check import build_stage, check_stage, quiet
 from mmpd.check_data import read_train_data, real_batches
 from mmpd.check_terms import decode_finding, guide_confidence, loss_rows

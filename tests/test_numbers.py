@@ -3,7 +3,7 @@
 from itertools import pairwise
 from pathlib import Path
 
-from mmpd.chain import read_chain, stage_config
+from mmpd.chain.chain import read_chain, stage_config
 from mmpd.io.checkpoint import latest_intact, load_checkpoint
 from mmpd.stages import run_stages, train
 from mmpd.terms import FeatureTerm

@@ -1,4 +1,4 @@
-from mmpd.chain import deploy_config, read_chain, stage_detector
+from mmpd.chain.chain import deploy_config, read_chain, stage_detector
 from mmpd.data.reduction import reduce_image
 from mmpd.errors import DataError
 from mmpd.predict import Predictor

@@ -5,7 +5,7 @@ import json
 import shutil
 from pathlib import Path
 
-from mmpd.chain import read_chain
+from mmpd.chain.chain import read_chain
 from mmpd.distiller import Distiller
 from mmpd.errors import CheckpointError, ConfigError
 from mmpd.io.checkpoint import load_checkpoint

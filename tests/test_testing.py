@@ -1,4 +1,4 @@
-from mmpd.chain import bench_config, deploy_config, read_chain, stage_config, stage_detector
+from mmpd.chain.chain import bench_config, deploy_config, read_chain, stage_config, stage_detector
 from mmpd.errors import CheckpointError, ConfigError
 from mmpd.io.checkpoint import check_classes
 from mmpd.progress import listening

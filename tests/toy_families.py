@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import mmpd  # noqa: F401
-from mmpd.chain import Chain, read_chain
+from mmpd.chain.chain import Chain, read_chain
 from tests.toys import CLASSES, write_toy_voc
 
 from mmengine.config import Config, ConfigDict

@@ -28,7 +28,7 @@ from mmpd.ablate import (
     share_guides,
 )
 from mmpd.ablate_report import write_report
-from mmpd.chain import Chain, needed_stages, read_chain
+from mmpd.chain.chain import Chain, needed_stages, read_chain
 from mmpd.check import check_chain
 from mmpd.cli import main_with_errors
 from mmpd.errors import ConfigError

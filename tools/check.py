@@ -19,7 +19,7 @@ import torch
 from mmengine.config import DictAction
 from rich.console import Console
 
-from mmpd.chain import Chain, is_chain, read_chain
+from mmpd.chain.chain import Chain, is_chain, read_chain
 from mmpd.check import check_chain
 from mmpd.check_guide import measure_guide
 from mmpd.check_tables import print_checks

@@ -26,7 +26,7 @@ from mmengine.runner import Runner
 from rich.console import Console
 from rich.markup import escape
 
-from mmpd.chain import Chain, is_chain, read_chain, stage_config
+from mmpd.chain.chain import Chain, is_chain, read_chain, stage_config
 from mmpd.check import build_stage, check_stage, quiet
 from mmpd.check_tables import print_findings
 

@@ -17,7 +17,7 @@ from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 from rich.console import Console
 
-from mmpd.chain import is_chain, read_chain
+from mmpd.chain.chain import is_chain, read_chain
 from mmpd.cli import main_with_errors
 from mmpd.cost import chain_costs, network_cost, size_of
 from mmpd.testing import network_of, read_config

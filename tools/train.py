@@ -18,14 +18,14 @@ import mmpd  # noqa: F401  (stands in for mmcv's operators before mmdet is impor
 from mmengine.config import DictAction
 from rich.console import Console
 
-from mmpd.chain import is_chain, read_chain
+from mmpd.chain.chain import is_chain, read_chain
 from mmpd.cli import main_with_errors
 from mmpd.compat.mmengine_loading import find_resumable
 from mmpd.launch import from_rank_0, join, launched_rank
 from mmpd.lock import WorkDirLock
 from mmpd.runs import run_many, summary_table
 from mmpd.stages import run_stages, train
-from mmpd.tasks import task_of
+from mmpd.chain.task import task_of
 from mmpd.testing import read_config
 
 

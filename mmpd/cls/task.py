@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from mmengine.config import ConfigDict
 from mmpretrain.registry import DATASETS
 
+from ..chain.task import TASKS, innermost
 from ..errors import ConfigError
-from ..tasks import TASKS, innermost
 from .data import read_class_list
 
 if TYPE_CHECKING:
-    from ..chain import Chain
+    from ..chain.chain import Chain
 
 
 @TASKS.register_module('classification')

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from mmpd.chain import (
+from mmpd.chain.chain import (
     Chain,
     bench_config,
     deploy_config,

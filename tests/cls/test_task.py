@@ -3,12 +3,12 @@
 from fractions import Fraction
 from pathlib import Path
 
-from mmpd.chain import Chain, deploy_config, read_chain, stage_config, stage_detector
+from mmpd.chain.chain import Chain, deploy_config, read_chain, stage_config, stage_detector
+from mmpd.chain.task import task_of
 from mmpd.cls.data import ClassFolders
 from mmpd.cls.metric import PDAccuracy
 from mmpd.data.reduction import reduce_image
 from mmpd.errors import ConfigError, DataError
-from mmpd.tasks import task_of
 from tests.cls.toy_classifiers import CLASSES, toy_cnn, toy_vit, write_toy_folders
 
 import numpy as np

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from mmpd.chain import read_chain, stage_config
+from mmpd.chain.chain import read_chain, stage_config
 from mmpd.io.checkpoint import load_checkpoint
 from tests.faults.client import ROOT, ChainServer, UncutChain, differences
 from tests.faults.conftest import write_chain

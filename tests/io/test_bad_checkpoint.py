@@ -4,7 +4,7 @@ import os
 import pickle
 from pathlib import Path
 
-from mmpd.chain import read_chain, stage_config
+from mmpd.chain.chain import read_chain, stage_config
 from mmpd.errors import CheckpointError
 from mmpd.frozen import Frozen
 from mmpd.io.checkpoint import load_checkpoint, load_into

@@ -6,7 +6,7 @@ import types
 from pathlib import Path
 from types import ModuleType
 
-from mmpd.chain import read_chain
+from mmpd.chain.chain import read_chain
 from mmpd.check import StageCheck
 from mmpd.check_config import error
 from mmpd.errors import ConfigError

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
 
-from .chain_checks import check_keys, check_num_classes, check_sizes
-from .data.reduction import REDUCTIONS, parse_ratio
-from .detectors import detector_config, finer_levels
-from .errors import ConfigError
-from .tasks import dataloaders, stock_dataset, task_of, with_pipeline
+from ..data.reduction import REDUCTIONS, parse_ratio
+from ..errors import ConfigError
+from .detector import detector_config, finer_levels
+from .keys import check_keys, check_num_classes, check_sizes
+from .task import dataloaders, stock_dataset, task_of, with_pipeline
 
 STAGE_KEYS = {
     'detector', 'overrides', 'size', 'guide', 'init_from', 'terms', 'align', 'schedule', 'runner', 'checkpoint',

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from mmengine.config import ConfigDict
 from mmengine.registry import Registry
 
-from .data.pair import META_KEYS as PAIR_META_KEYS
-from .detectors import walk_dicts
-from .errors import ConfigError
+from ..data.pair import META_KEYS as PAIR_META_KEYS
+from ..errors import ConfigError
+from .detector import walk_dicts
 
 if TYPE_CHECKING:
     from .chain import Chain

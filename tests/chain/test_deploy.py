@@ -7,7 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import mmpd
-from mmpd.chain import bench_config, deploy_config, read_chain, stage_config
+from mmpd.chain.chain import bench_config, deploy_config, read_chain, stage_config
 from mmpd.data.reduction import reduce_image
 from mmpd.io.checkpoint import export_plain, load_into
 from tests.toys import CLASSES, build_model, save_weights, toy_chain

@@ -1,8 +1,8 @@
 """Pipelines and dataloaders of a detection chain."""
 
-from mmpd.chain import read_chain
+from mmpd.chain.chain import read_chain
+from mmpd.chain.task import DetectionTask, dataloaders, innermost, task_of
 from mmpd.errors import ConfigError
-from mmpd.tasks import DetectionTask, dataloaders, innermost, task_of
 from tests.toys import CLASSES, toy_chain
 
 import numpy as np

@@ -13,7 +13,7 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
-from .errors import ConfigError
+from ..errors import ConfigError
 
 PYRAMIDS = ('fine', 'cheap')
 

@@ -4,7 +4,7 @@ import math
 from fractions import Fraction
 from pathlib import Path
 
-from mmpd.chain import (
+from mmpd.chain.chain import (
     bench_config,
     deploy_config,
     is_chain,

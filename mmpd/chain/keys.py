@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
 from typing import Any
 
-from .errors import ConfigError
+from ..errors import ConfigError
 
 # Made by the chain for every stage: a value at the top of a chain config would be overwritten without a word.
 MADE_BY_THE_CHAIN = {

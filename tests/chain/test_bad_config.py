@@ -4,8 +4,8 @@ import re
 from fractions import Fraction
 from pathlib import Path
 
-from mmpd.chain import read_chain, stage_config
-from mmpd.chain_checks import check_num_classes, check_sizes
+from mmpd.chain.chain import read_chain, stage_config
+from mmpd.chain.keys import check_num_classes, check_sizes
 from mmpd.errors import ConfigError
 from mmpd.stages import run_stages
 from tests.toys import build_model, toy_chain, toy_retinanet

@@ -2,7 +2,7 @@
 
 from fractions import Fraction
 
-from mmpd.detectors import detector_config, finer_levels, shift_pyramid, walk_dicts
+from mmpd.chain.detector import detector_config, finer_levels, shift_pyramid, walk_dicts
 from mmpd.errors import ConfigError
 from tests.toys import build_model, toy_retinanet
 
