@@ -29,7 +29,7 @@ data = dict(
     batch_size=2,
     num_workers=0,
 )
-custom_imports = dict(imports=['mmpd.progress'], allow_failed_imports=False)
+custom_imports = dict(imports=['mmpd.run.progress'], allow_failed_imports=False)
 custom_hooks = [dict(type='ProgressHook')]
 
 resnet18 = 'mmdet::retinanet/retinanet_r18_fpn_1x_coco.py'

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from rich.console import Console
 
 from .errors import CheckpointError, ConfigError, DataError
-from .lock import WorkDirBusy
+from .run.lock import WorkDirBusy
 
 
 def main_with_errors(main: Callable[[], object]) -> None:

@@ -15,15 +15,15 @@ from mmdet.registry import DATASETS
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from . import stages
 from .chain.chain import Chain, read_chain, stage_detector
 from .cost import network_cost, stage_size
 from .demo_data import draw_demo_set
 from .io.write import write_atomic
 from .pictures import draw_comparison
 from .predict import Predictor
-from .progress import listening
 from .report import Row, comparison_table, verdict
+from .run import stages
+from .run.progress import listening
 from .testing import measure, network_of, read_config
 
 LABELS = {

@@ -15,8 +15,8 @@ from mmengine.runner import Runner
 from .chain.chain import bench_config, is_chain, read_chain
 from .errors import ConfigError
 from .io.checkpoint import check_classes, load_into
-from .launch import join, model_wrapper
-from .progress import ProgressHook
+from .run.launch import join, model_wrapper
+from .run.progress import ProgressHook
 
 _KEPT = ('default_scope', 'custom_imports', 'env_cfg', 'test_cfg', 'test_evaluator', 'test_dataloader')
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import mmpd  # noqa: F401  (before mmdet: puts the stand-in for mmcv's compiled operators in place)
 from mmpd.chain.chain import Chain, read_chain
-from mmpd.stages import run_stages
+from mmpd.run.stages import run_stages
 from tests.toys import toy_chain
 
 import cv2

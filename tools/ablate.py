@@ -32,7 +32,7 @@ from mmpd.chain.chain import Chain, needed_stages, read_chain
 from mmpd.check import check_chain
 from mmpd.cli import main_with_errors
 from mmpd.errors import ConfigError
-from mmpd.stages import finished_checkpoint
+from mmpd.run.stages import finished_checkpoint
 from mmpd.testing import read_config
 from mmengine.config import DictAction
 from rich.console import Console

@@ -25,7 +25,7 @@ from mmpd.check_guide import measure_guide
 from mmpd.check_tables import print_checks
 from mmpd.cli import main_with_errors
 from mmpd.errors import ConfigError
-from mmpd.stages import finished_checkpoint
+from mmpd.run.stages import finished_checkpoint
 from mmpd.testing import read_config
 
 

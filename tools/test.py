@@ -21,9 +21,9 @@ from rich.progress import Progress
 
 from mmpd.io.write import write_atomic
 from mmpd.cli import main_with_errors
-from mmpd.launch import launched_rank
+from mmpd.run.launch import launched_rank
 from mmpd.testing import Network, measure, network_of, read_config
-from mmpd.progress import listening
+from mmpd.run.progress import listening
 from mmpd.report import measurement_tables
 
 

@@ -21,10 +21,10 @@ from rich.console import Console
 from mmpd.chain.chain import is_chain, read_chain
 from mmpd.cli import main_with_errors
 from mmpd.compat.mmengine_loading import find_resumable
-from mmpd.launch import from_rank_0, join, launched_rank
-from mmpd.lock import WorkDirLock
-from mmpd.runs import run_many, summary_table
-from mmpd.stages import run_stages, train
+from mmpd.run.launch import from_rank_0, join, launched_rank
+from mmpd.run.lock import WorkDirLock
+from mmpd.run.seeds import run_many, summary_table
+from mmpd.run.stages import run_stages, train
 from mmpd.chain.task import task_of
 from mmpd.testing import read_config
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from mmpd.chain.chain import read_chain, stage_config
 from mmpd.chain.keys import check_num_classes, check_sizes
 from mmpd.errors import ConfigError
-from mmpd.stages import run_stages
+from mmpd.run.stages import run_stages
 from tests.toys import build_model, toy_chain, toy_retinanet
 
 import pytest

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from mmpd.chain.chain import read_chain
-from mmpd.runs import run_many, summarise, summary_table
+from mmpd.run.seeds import run_many, summarise, summary_table
 from mmpd.testing import measure
 from tests.cls.toy_classifiers import build, toy_cnn, toy_vit, write_toy_folders
 

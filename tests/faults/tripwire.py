@@ -59,7 +59,7 @@ class Tripwire:
             kill_worker()
 
     def _watch_stages(self) -> None:
-        from mmpd import stages
+        from mmpd.run import stages
 
         from mmengine.optim import OptimWrapper
         from mmengine.runner import Runner

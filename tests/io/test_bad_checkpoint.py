@@ -8,7 +8,7 @@ from mmpd.chain.chain import read_chain, stage_config
 from mmpd.errors import CheckpointError
 from mmpd.frozen import Frozen
 from mmpd.io.checkpoint import load_checkpoint, load_into
-from mmpd.stages import run_stages, train
+from mmpd.run.stages import run_stages, train
 from tests.toys import build_distiller, build_model, save_weights, toy_chain, toy_retinanet
 
 import pytest

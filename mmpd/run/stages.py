@@ -13,7 +13,7 @@ from mmengine.dist import barrier, is_main_process
 from mmengine.runner import Runner
 from rich.console import Console
 
-from .chain.chain import (
+from ..chain.chain import (
     Chain,
     bench_config,
     deploy_config,
@@ -21,12 +21,12 @@ from .chain.chain import (
     stage_config,
     stage_detector,
 )
-from .chain.detector import walk_dicts
-from .check import preflight
-from .compat.mmengine_loading import load_url_checkpoint
-from .errors import CheckpointError, ConfigError, DataError
-from .io.checkpoint import latest_intact
-from .io.write import write_atomic
+from ..chain.detector import walk_dicts
+from ..check import preflight
+from ..compat.mmengine_loading import load_url_checkpoint
+from ..errors import CheckpointError, ConfigError, DataError
+from ..io.checkpoint import latest_intact
+from ..io.write import write_atomic
 from .launch import from_rank_0, join, launched_rank, model_wrapper
 from .lock import WorkDirLock
 

@@ -12,11 +12,11 @@ from mmengine.config import Config
 from mmengine.dist import is_main_process
 from rich.table import Table
 
-from .chain.chain import Chain, bench_config, read_chain
-from .errors import ConfigError
-from .io.write import write_atomic
+from ..chain.chain import Chain, bench_config, read_chain
+from ..errors import ConfigError
+from ..io.write import write_atomic
+from ..testing import measure
 from .stages import run_stages
-from .testing import measure
 
 Summary = dict[str, dict[str, dict]]
 """Stage → metric → dict(mean, sd (n - 1; 0 of one run), values)."""

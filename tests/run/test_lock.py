@@ -7,8 +7,8 @@ import socket
 import subprocess
 import sys
 
-from mmpd import lock
-from mmpd.lock import WorkDirBusy, WorkDirLock, is_alive
+from mmpd.run import lock
+from mmpd.run.lock import WorkDirBusy, WorkDirLock, is_alive
 
 import pytest
 

@@ -9,8 +9,8 @@ from mmpd.chain.chain import read_chain
 from mmpd.distiller import Distiller
 from mmpd.errors import CheckpointError, ConfigError
 from mmpd.io.checkpoint import load_checkpoint
-from mmpd.lock import WorkDirBusy, WorkDirLock
-from mmpd.stages import fingerprint, finished_checkpoint, run_stages, train
+from mmpd.run.lock import WorkDirBusy, WorkDirLock
+from mmpd.run.stages import fingerprint, finished_checkpoint, run_stages, train
 from tests.toys import toy_chain
 
 import pytest
@@ -167,8 +167,8 @@ def test_a_chain_goes_on_where_its_data_has_moved(copied, tmp_path, monkeypatch)
 
 def test_pretrained_weights_of_later_stages_are_asked_for_before_the_first(tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr('mmpd.stages.load_url_checkpoint', asked.append)
-    monkeypatch.setattr('mmpd.stages.preflight', lambda *args: pytest.fail('preflight before the weights'))
+    monkeypatch.setattr('mmpd.run.stages.load_url_checkpoint', asked.append)
+    monkeypatch.setattr('mmpd.run.stages.preflight', lambda *args: pytest.fail('preflight before the weights'))
     init = dict(type='Pretrained', checkpoint='torchvision://resnet18')
     chain = toy_chain(tmp_path, pretrained=True, **{'stages.student.overrides.backbone.init_cfg': init})
     with pytest.raises(pytest.fail.Exception, match='preflight before'):

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from mmpd.launch import model_wrapper
+from mmpd.run.launch import model_wrapper
 from tests.toys import TERMS, build_distiller, toy_pair_batch
 
 import pytest

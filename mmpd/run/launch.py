@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import torch
 from mmengine.dist import broadcast_object_list, get_rank, init_dist, is_distributed
 
-from .errors import ConfigError
+from ..errors import ConfigError
 
 T = TypeVar('T')
 

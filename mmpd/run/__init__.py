@@ -1,0 +1,1 @@
+"""Stage → training: the stages in order, locks, seeds, processes."""
