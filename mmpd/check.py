@@ -44,9 +44,9 @@ from .check_terms import (
     loss_rows,
     verify_queries,
 )
+from .distill.view import view_of
 from .errors import CheckpointError, ConfigError, DataError
 from .io.checkpoint import check_classes, load_into
-from .networks import view_of
 
 N_BATCHES = 4
 SURE = 0.1

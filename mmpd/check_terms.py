@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from .align.heads import family_of, responses
 from .check_config import Finding, error, warning
+from .distill.view import view_of
 from .errors import ConfigError
-from .networks import view_of
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,12 @@ from torch import Tensor, nn
 
 from .align.alignment import AlignedFeatures, AlignedResponse, Alignment
 from .align.heads import LevelResponse, responses
+from .distill.taps import Taps
 from .errors import ConfigError
 from .losses import response as response_losses
 from .losses.feature import FEATURE_LOSSES
 from .losses.isrd import ISRDDecoder, isrd_loss, isrd_scale
 from .necks.fsr import FSRBlock
-from .taps import Taps
 
 
 @dataclass

@@ -11,7 +11,7 @@ from typing import Any
 
 import mmpd  # noqa: F401  (installs the operators and registers everything)
 from mmpd.data.voc_xml import VOCObject, write_voc_xml
-from mmpd.distiller import Distiller
+from mmpd.distill.distiller import Distiller
 
 import cv2
 import numpy as np

@@ -20,7 +20,7 @@ from .heads import LevelResponse
 from .resample import covered_cells, covered_index, resample_features, window_weights
 
 if TYPE_CHECKING:
-    from ..networks import NetworkView
+    from ..distill.view import NetworkView
 
 PROBE_CELLS = 256
 

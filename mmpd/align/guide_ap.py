@@ -18,7 +18,7 @@ from ..evaluation import PDMetric
 from .heads import LevelResponse, responses
 
 if TYPE_CHECKING:
-    from ..distiller import Distiller
+    from ..distill.distiller import Distiller
 
 SCORE_THRESHOLD = 0.05
 IOU_THRESHOLD = 0.5

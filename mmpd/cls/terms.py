@@ -10,6 +10,7 @@ from mmdet.registry import MODELS
 from torch import Tensor, nn
 
 from ..align.alignment import Alignment
+from ..distill.view import Shape
 from ..errors import ConfigError
 from ..losses.classification import (
     attention_transfer_loss,
@@ -19,7 +20,6 @@ from ..losses.classification import (
     kd_loss,
     similarity_preserving_loss,
 )
-from ..networks import Shape
 from ..terms import Step, Term
 
 

@@ -8,9 +8,9 @@ from mmpretrain.models import BaseClassifier, VisionTransformer
 from torch import Tensor, nn
 
 from ..align.afp import Level
+from ..distill.taps import Taps
+from ..distill.view import NetworkView, Shape, register_view
 from ..errors import ConfigError
-from ..networks import NetworkView, Shape, register_view
-from ..taps import Taps
 from .tokens import tokens_to_map
 
 

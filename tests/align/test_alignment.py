@@ -6,8 +6,8 @@ from types import SimpleNamespace
 from mmpd.align.afp import Level
 from mmpd.align.alignment import Alignment
 from mmpd.align.heads import LevelResponse
+from mmpd.distill.view import NetworkView, Shape
 from mmpd.errors import ConfigError
-from mmpd.networks import NetworkView, Shape
 from tests.toys import build_model, toy_retinanet
 
 import pytest

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from mmpd.distill.view import view_of
 from mmpd.errors import ConfigError
 from mmpd.io.checkpoint import load_into
-from mmpd.networks import view_of
 from tests.cls.toy_classifiers import (
     build,
     build_distiller,

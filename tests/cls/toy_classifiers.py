@@ -11,7 +11,7 @@ from typing import Any
 
 import mmpd.cls.register  # noqa: F401
 from mmpd.data.reduction import parse_ratio, reduce_image
-from mmpd.distiller import Distiller
+from mmpd.distill.distiller import Distiller
 
 import cv2
 import numpy as np

@@ -5,8 +5,8 @@ import pickle
 from pathlib import Path
 
 from mmpd.chain.chain import read_chain, stage_config
+from mmpd.distill.guide import Frozen
 from mmpd.errors import CheckpointError
-from mmpd.frozen import Frozen
 from mmpd.io.checkpoint import load_checkpoint, load_into
 from mmpd.run.stages import run_stages, train
 from tests.toys import build_distiller, build_model, save_weights, toy_chain, toy_retinanet

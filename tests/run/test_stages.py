@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from mmpd.chain.chain import read_chain
-from mmpd.distiller import Distiller
+from mmpd.distill.distiller import Distiller
 from mmpd.errors import CheckpointError, ConfigError
 from mmpd.io.checkpoint import load_checkpoint
 from mmpd.run.lock import WorkDirBusy, WorkDirLock

@@ -17,7 +17,7 @@ from torch.utils import _pytree as pytree
 from .taps import Taps
 
 if TYPE_CHECKING:
-    from .networks import NetworkView
+    from .view import NetworkView
 
 
 class GuideCache:

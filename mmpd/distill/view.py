@@ -14,9 +14,9 @@ import torch
 from mmdet.models.detectors import BaseDetector
 from torch import Tensor, nn
 
-from .align.afp import Level
-from .align.heads import family_of, head_levels
-from .errors import ConfigError
+from ..align.afp import Level
+from ..align.heads import family_of, head_levels
+from ..errors import ConfigError
 from .taps import Taps
 
 
@@ -130,4 +130,4 @@ def view_of(net: nn.Module) -> NetworkView:
     for base in type(net).__mro__:
         if base in VIEWS:
             return VIEWS[base](net)
-    raise ConfigError(f'{type(net).__name__} is no mmdet detector and has no registered view: see mmpd.networks')
+    raise ConfigError(f'{type(net).__name__} is no mmdet detector and has no registered view: see mmpd.distill.view')

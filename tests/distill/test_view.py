@@ -1,8 +1,8 @@
 """A detector seen by the Distiller."""
 
-from mmpd import networks
+from mmpd.distill import view as networks
+from mmpd.distill.view import NetworkView, Shape, register_view, view_of
 from mmpd.errors import ConfigError
-from mmpd.networks import NetworkView, Shape, register_view, view_of
 from tests.toys import build_model, toy_retinanet
 
 import pytest
@@ -73,7 +73,7 @@ def test_another_tasks_models_need_a_view(monkeypatch):
     class Mine(nn.Linear):
         pass
 
-    with pytest.raises(ConfigError, match='Mine is no mmdet detector.*mmpd.networks'):
+    with pytest.raises(ConfigError, match='Mine is no mmdet detector.*mmpd.distill.view'):
         view_of(Mine(1, 1))
     monkeypatch.setattr(networks, 'VIEWS', dict(networks.VIEWS))
 

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from mmdet.registry import MODELS
 
-from .errors import CheckpointError
-from .io.checkpoint import load_into
+from ..errors import CheckpointError
+from ..io.checkpoint import load_into
 
 
 class Frozen:

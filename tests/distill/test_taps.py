@@ -1,6 +1,6 @@
 """Taps record what really ran, and say so where it did not."""
 
-from mmpd.taps import Taps
+from mmpd.distill.taps import Taps
 
 import pytest
 import torch

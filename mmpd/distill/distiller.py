@@ -11,15 +11,15 @@ from mmdet.registry import MODELS
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
-from .align.alignment import Alignment
-from .data.preprocessor import PairDataPreprocessor
-from .data.reduction import parse_ratio
-from .errors import ConfigError
-from .frozen import Frozen
+from ..align.alignment import Alignment
+from ..data.preprocessor import PairDataPreprocessor
+from ..data.reduction import parse_ratio
+from ..errors import ConfigError
+from ..terms import Step, Term
+from .guide import Frozen
 from .guide_cache import GuideCache
-from .networks import view_of
 from .taps import Taps
-from .terms import Step, Term
+from .view import view_of
 
 
 @MODELS.register_module()
@@ -33,7 +33,7 @@ class Distiller(BaseModel):
         ratio: HR side / LR side of this pair (1 where both see HR images).
         terms: name → config of a `Term`; a name set to None is off.
         align: AFP plan: 'auto', 'window' or 'resample'.
-        guide_cache: MiB of guide outputs to keep, see `mmpd.guide_cache`; 0: run the guide in every step.
+        guide_cache: MiB of guide outputs to keep, see `mmpd.distill.guide_cache`; 0: run the guide in every step.
 
     Raises:
         ConfigError: different class counts, no terms, or a term that makes no sense for this pair.
@@ -67,7 +67,7 @@ class Distiller(BaseModel):
 
     @property
     def guide(self) -> Any:
-        """The frozen guide. It is no child module: see `mmpd.frozen`."""
+        """The frozen guide. It is no child module: see `mmpd.distill.guide`."""
         return self.frozen.module
 
     @property

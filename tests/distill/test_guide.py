@@ -2,8 +2,8 @@
 
 import copy
 
+from mmpd.distill.guide import Frozen
 from mmpd.errors import CheckpointError
-from mmpd.frozen import Frozen
 from tests.toys import build_model, save_weights, toy_retinanet
 
 import pytest

@@ -1,7 +1,7 @@
 """The guide's outputs are kept per distinct image, and are what the guide says."""
 
-from mmpd.guide_cache import GuideCache
-from mmpd.networks import view_of
+from mmpd.distill.guide_cache import GuideCache
+from mmpd.distill.view import view_of
 from tests.toys import build_model, toy_retinanet, unfrozen
 
 import pytest
