@@ -21,8 +21,7 @@ from mmengine.registry import MODELS, DefaultScope
 from rich.console import Console
 from rich.markup import escape
 
-from .align.afp import Level
-from .align.afp_hook import verify_alignment
+from .align.plan import Level
 from .chain.chain import Chain, init_file, stage_config
 from .chain.detector import walk_dicts
 from .chain.task import task_of
@@ -46,6 +45,7 @@ from .check_terms import (
 )
 from .distill.view import view_of
 from .errors import CheckpointError, ConfigError, DataError
+from .hooks.afp_hook import verify_alignment
 from .io.checkpoint import check_classes, load_into
 
 N_BATCHES = 4

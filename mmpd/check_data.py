@@ -14,7 +14,7 @@ from mmdet.registry import DATASETS
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
 
-from .align.afp import Level
+from .align.plan import Level
 from .chain.task import task_of
 from .check_config import Finding, error, warning
 from .data.seeding import sample_rng

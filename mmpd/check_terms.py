@@ -11,10 +11,10 @@ from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from .align.heads import family_of, responses
 from .check_config import Finding, error, warning
 from .distill.view import view_of
 from .errors import ConfigError
+from .heads.base import family_of, responses
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ from mmdet.registry import MODELS
 from torch import Tensor, nn
 
 from .align.alignment import AlignedFeatures, AlignedResponse, Alignment
-from .align.heads import LevelResponse, responses
 from .distill.taps import Taps
 from .errors import ConfigError
+from .heads.base import LevelResponse, responses
 from .losses import response as response_losses
 from .losses.feature import FEATURE_LOSSES
 from .losses.isrd import ISRDDecoder, isrd_loss, isrd_scale

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from mmpd.align.afp import Level
+from mmpd.align.plan import Level
 from mmpd.chain.chain import read_chain
 from mmpd.chain.detector import detector_config
 from mmpd.check import StageCheck, check_chain, preflight

@@ -2,9 +2,9 @@
 
 from types import SimpleNamespace
 
-from mmpd.align.heads import LevelResponse
 from mmpd.distill.view import Shape
 from mmpd.errors import ConfigError
+from mmpd.heads.base import LevelResponse
 from mmpd.terms import FSRTerm, Step, Term
 from tests.toys import build_distiller, first_losses, toy_pair_batch, toy_retinanet, unfrozen
 

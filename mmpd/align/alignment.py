@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from ..errors import ConfigError
-from .afp import AlignmentPlan, Level, Match, plan_alignment
-from .heads import LevelResponse
+from ..heads.base import LevelResponse
+from .plan import AlignmentPlan, Level, Match, plan_alignment
 from .resample import covered_cells, covered_index, resample_features, window_weights
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..errors import ConfigError
 from ..evaluation import PDMetric
-from .heads import LevelResponse, responses
+from ..heads.base import LevelResponse, responses
 
 if TYPE_CHECKING:
     from ..distill.distiller import Distiller

@@ -7,7 +7,7 @@ from typing import Any
 from mmpretrain.models import BaseClassifier, VisionTransformer
 from torch import Tensor, nn
 
-from ..align.afp import Level
+from ..align.plan import Level
 from ..distill.taps import Taps
 from ..distill.view import NetworkView, Shape, register_view
 from ..errors import ConfigError

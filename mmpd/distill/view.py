@@ -14,9 +14,9 @@ import torch
 from mmdet.models.detectors import BaseDetector
 from torch import Tensor, nn
 
-from ..align.afp import Level
-from ..align.heads import family_of, head_levels
+from ..align.plan import Level
 from ..errors import ConfigError
+from ..heads.base import family_of, head_levels
 from .taps import Taps
 
 

@@ -3,11 +3,11 @@
 from fractions import Fraction
 from types import SimpleNamespace
 
-from mmpd.align.afp import Level
 from mmpd.align.alignment import Alignment
-from mmpd.align.heads import LevelResponse
+from mmpd.align.plan import Level
 from mmpd.distill.view import NetworkView, Shape
 from mmpd.errors import ConfigError
+from mmpd.heads.base import LevelResponse
 from tests.toys import build_model, toy_retinanet
 
 import pytest

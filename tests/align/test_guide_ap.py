@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from mmpd.align.guide_ap import MAX_PER_IMAGE, GuideAP, detections
-from mmpd.align.heads import LevelResponse
 from mmpd.chain.chain import read_chain
 from mmpd.chain.detector import detector_config
 from mmpd.check_guide import measure_guide
 from mmpd.errors import ConfigError
+from mmpd.heads.base import LevelResponse
 from tests.toys import save_weights, toy_chain, toy_retinanet
 
 import pytest

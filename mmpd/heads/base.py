@@ -17,7 +17,7 @@ from mmdet.models.dense_heads import AnchorHead, ATSSHead, FCOSHead, GFLHead, Re
 from mmdet.structures.bbox import distance2bbox
 from torch import Tensor, nn
 
-from .afp import Level
+from ..align.plan import Level
 
 Decode = Callable[[Any, Tensor, Tensor, int], Tensor]
 FAMILIES: dict[type, Decode] = {}

@@ -7,8 +7,8 @@ from mmdet.registry import HOOKS
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 
+from ..align.alignment import Alignment
 from ..errors import ConfigError
-from .alignment import Alignment
 
 
 @HOOKS.register_module()

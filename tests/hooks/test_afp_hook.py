@@ -3,8 +3,8 @@
 import logging
 from types import SimpleNamespace
 
-from mmpd.align.afp_hook import AFPHook, describe_plan, verify_alignment
 from mmpd.errors import ConfigError
+from mmpd.hooks.afp_hook import AFPHook, describe_plan, verify_alignment
 from tests.toys import build_distiller, toy_retinanet, unfrozen
 
 import pytest

@@ -1,6 +1,6 @@
 """A head's raw outputs as boxes and scores, against mmdet's own post-processing."""
 
-from mmpd.align.heads import LevelResponse, family_of, head_levels, register_family, responses
+from mmpd.heads.base import LevelResponse, family_of, head_levels, register_family, responses
 from tests.toys import build_model, toy_retinanet
 
 import pytest
@@ -156,7 +156,7 @@ def test_unknown_heads_have_no_family():
 
 
 def test_a_registered_family_serves_subclasses(monkeypatch):
-    from mmpd.align import heads
+    from mmpd.heads import base as heads
 
     monkeypatch.setattr(heads, 'FAMILIES', dict(heads.FAMILIES))
 

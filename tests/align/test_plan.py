@@ -2,7 +2,7 @@
 
 from fractions import Fraction
 
-from mmpd.align.afp import Level, plan_alignment
+from mmpd.align.plan import Level, plan_alignment
 from mmpd.errors import ConfigError
 
 import pytest

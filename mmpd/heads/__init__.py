@@ -1,0 +1,1 @@
+"""Raw outputs of dense heads, decoded: one family of heads a file."""
