@@ -1,10 +1,9 @@
 """Imports every module that registers something in mmdet's registries (the target of `custom_imports`)."""
 
-from . import evaluation, hooks, roi_term, terms  # noqa: F401
+from . import evaluation, hooks  # noqa: F401
 from .data import pair, voc  # noqa: F401
 from .distill import distiller  # noqa: F401
-from .hooks import (
-    afp_hook,  # noqa: F401
-    init_hook,  # noqa: F401
-)
-from .necks import fsr  # noqa: F401
+from .hooks import afp_hook, init_hook  # noqa: F401
+from .modules import fsr  # noqa: F401
+from .terms import base as terms
+from .terms import roi as roi_term  # noqa: F401

@@ -20,7 +20,7 @@ from ..losses.classification import (
     kd_loss,
     similarity_preserving_loss,
 )
-from ..terms import Step, Term
+from ..terms.base import Step, Term
 
 
 @MODELS.register_module()

@@ -15,7 +15,7 @@ from ..align.alignment import Alignment
 from ..data.preprocessor import PairDataPreprocessor
 from ..data.reduction import parse_ratio
 from ..errors import ConfigError
-from ..terms import Step, Term
+from ..terms.base import Step, Term
 from .guide import Frozen
 from .guide_cache import GuideCache
 from .taps import Taps

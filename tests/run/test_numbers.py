@@ -6,7 +6,7 @@ from pathlib import Path
 from mmpd.chain.chain import read_chain, stage_config
 from mmpd.io.checkpoint import latest_intact, load_checkpoint
 from mmpd.run.stages import run_stages, train
-from mmpd.terms import FeatureTerm
+from mmpd.terms.base import FeatureTerm
 from tests.toys import save_weights, toy_chain, toy_retinanet
 
 import pytest

@@ -9,12 +9,12 @@ import torch
 from mmdet.registry import MODELS
 from torch import Tensor, nn
 
-from .align.alignment import Alignment
-from .distill.view import NetworkView
-from .errors import ConfigError
-from .losses.classification import kd_loss
-from .losses.response import location_weights, weighted_giou
-from .terms import Step, Term
+from ..align.alignment import Alignment
+from ..distill.view import NetworkView
+from ..errors import ConfigError
+from ..losses.classification import kd_loss
+from ..losses.response import location_weights, weighted_giou
+from .base import Step, Term
 
 
 @MODELS.register_module()

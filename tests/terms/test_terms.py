@@ -5,7 +5,7 @@ from types import SimpleNamespace
 from mmpd.distill.view import Shape
 from mmpd.errors import ConfigError
 from mmpd.heads.base import LevelResponse
-from mmpd.terms import FSRTerm, Step, Term
+from mmpd.terms.base import FSRTerm, Step, Term
 from tests.toys import build_distiller, first_losses, toy_pair_batch, toy_retinanet, unfrozen
 
 import pytest

@@ -14,14 +14,14 @@ import torch
 from mmdet.registry import MODELS
 from torch import Tensor, nn
 
-from .align.alignment import AlignedFeatures, AlignedResponse, Alignment
-from .distill.taps import Taps
-from .errors import ConfigError
-from .heads.base import LevelResponse, responses
-from .losses import response as response_losses
-from .losses.feature import FEATURE_LOSSES
-from .losses.isrd import ISRDDecoder, isrd_loss, isrd_scale
-from .necks.fsr import FSRBlock
+from ..align.alignment import AlignedFeatures, AlignedResponse, Alignment
+from ..distill.taps import Taps
+from ..errors import ConfigError
+from ..heads.base import LevelResponse, responses
+from ..losses import response as response_losses
+from ..losses.feature import FEATURE_LOSSES
+from ..losses.isrd import ISRDDecoder, isrd_loss, isrd_scale
+from ..modules.fsr import FSRBlock
 
 
 @dataclass

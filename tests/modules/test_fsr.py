@@ -2,7 +2,7 @@
 
 from fractions import Fraction
 
-from mmpd.necks.fsr import FSR, FSRBlock
+from mmpd.modules.fsr import FSR, FSRBlock
 from tests.toys import build_model, toy_retinanet
 
 import pytest

@@ -1,0 +1,1 @@
+"""Trainable parts registered in mmdet's MODELS."""
