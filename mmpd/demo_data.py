@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from .data.voc_xml import VOCObject, write_voc_xml
+from .data.voc.annotation import VOCObject, write_voc_xml
 from .errors import DataError
 
 CLASSES = ('ring', 'star', 'checker', 'stripes')

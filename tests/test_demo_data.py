@@ -1,7 +1,7 @@
 """The drawn demo set."""
 
-from mmpd.data.voc import PDVOCDataset
-from mmpd.data.voc_xml import read_voc_xml
+from mmpd.data.voc.annotation import read_voc_xml
+from mmpd.data.voc.dataset import PDVOCDataset
 from mmpd.demo_data import CLASSES, draw_demo_set, draw_image
 from mmpd.errors import DataError
 

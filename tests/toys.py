@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import mmpd  # noqa: F401  (installs the operators and registers everything)
-from mmpd.data.voc_xml import VOCObject, write_voc_xml
+from mmpd.data.voc.annotation import VOCObject, write_voc_xml
 from mmpd.distill.distiller import Distiller
 
 import cv2

@@ -19,8 +19,8 @@ import cv2
 import numpy as np
 
 from ..data.image_header import find_image
-from ..data.voc import PDVOCDataset, read_split
-from ..data.voc_xml import read_voc_xml
+from ..data.voc.annotation import read_voc_xml
+from ..data.voc.dataset import PDVOCDataset, read_split
 from ..errors import ConfigError, DataError
 
 MARKER = 'crops.json'

@@ -4,7 +4,7 @@ import json
 
 from mmpd.cls import voc_crops
 from mmpd.cls.voc_crops import CropOptions, convert, crop_window, cut
-from mmpd.data.voc_xml import VOCObject, write_voc_xml
+from mmpd.data.voc.annotation import VOCObject, write_voc_xml
 from mmpd.errors import ConfigError, DataError
 
 import cv2

@@ -7,7 +7,7 @@ import io
 import struct
 import zlib
 
-from mmpd.data.voc_xml import VOCAnnotation, VOCObject, read_voc_xml
+from mmpd.data.voc.annotation import VOCAnnotation, VOCObject, read_voc_xml
 from mmpd.errors import DataError
 from tests.data.voc_folder import HEIGHT, WIDTH, draw
 

@@ -1,7 +1,7 @@
 """PDVOCDataset on good input; what is bad is in test_bad_input.py."""
 
-from mmpd.data.voc import PDVOCDataset, fit_box
-from mmpd.data.voc_xml import VOCObject, read_voc_xml, write_voc_xml
+from mmpd.data.voc.annotation import VOCObject, read_voc_xml, write_voc_xml
+from mmpd.data.voc.dataset import PDVOCDataset, fit_box
 from mmpd.errors import ConfigError
 from tests.data.voc_folder import draw
 

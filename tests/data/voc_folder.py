@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from mmpd.data.voc import PDVOCDataset
-from mmpd.data.voc_xml import VOCObject, write_voc_xml
+from mmpd.data.voc.annotation import VOCObject, write_voc_xml
+from mmpd.data.voc.dataset import PDVOCDataset
 
 import cv2
 import numpy as np

@@ -165,7 +165,7 @@ def observe(folder: Path, stage: str, runner, fn_name: str, kwargs: dict) -> Non
 
 def kill_worker() -> None:
     """SIGKILL, as the kernel's out-of-memory killer sends it, inside a data-loader worker."""
-    from mmpd.data.voc import PDVOCDataset
+    from mmpd.data.voc.dataset import PDVOCDataset
 
     from torch.utils.data import get_worker_info
 

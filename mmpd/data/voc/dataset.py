@@ -6,11 +6,11 @@ from mmdet.datasets import VOCDataset, XMLDataset
 from mmdet.registry import DATASETS
 from mmengine.logging import print_log
 
-from ..errors import ConfigError, DataError
-from .image_header import ImageHeader, find_image, read_image_header, to_displayed
-from .report import DataReport
-from .seeding import SampleSeedMixin
-from .voc_xml import VOCAnnotation, read_voc_xml
+from ...errors import ConfigError, DataError
+from ..data_report import DataReport
+from ..image_header import ImageHeader, find_image, read_image_header, to_displayed
+from ..seeding import SampleSeedMixin
+from .annotation import VOCAnnotation, read_voc_xml
 
 Box = tuple[float, float, float, float]
 _MAX_PROBLEMS = 10

@@ -1,7 +1,7 @@
 """PASCAL VOC annotation files: a reader that trusts nothing, and a writer.
 
 Coordinates here are those of the file: pixels of the original image, the first pixel is 1 and both corners belong to
-the object. The data set (mmpd.data.voc) converts them.
+the object. The data set (mmpd.data.voc.dataset) converts them.
 """
 
 import math
@@ -13,7 +13,7 @@ from pathlib import Path
 import defusedxml.ElementTree
 from defusedxml.common import DefusedXmlException
 
-from ..errors import DataError
+from ...errors import DataError
 
 CORNERS = ('xmin', 'ymin', 'xmax', 'ymax')
 

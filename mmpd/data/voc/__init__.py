@@ -1,0 +1,1 @@
+"""VOC-layout data sets."""
