@@ -14,10 +14,10 @@ from mmengine.config import Config, ConfigDict
 
 from .chain.chain import Chain, bench_config, needed_stages, read_chain, stage_config
 from .errors import ConfigError
+from .evaluation.measure import measure
 from .io.write import write_atomic
 from .run.seeds import mean_sd
 from .run.stages import fingerprint, finished_checkpoint, run_stages
-from .testing import measure
 
 ROWS = {
     'teacher': 'HR teacher',

@@ -1,4 +1,5 @@
-from mmpd.cost import Cost
+from mmpd.evaluation.cost import Cost
+from mmpd.evaluation.measure import Measurement
 from mmpd.report import (
     Row,
     comparison_table,
@@ -7,7 +8,6 @@ from mmpd.report import (
     measurement_tables,
     verdict,
 )
-from mmpd.testing import Measurement
 
 import pytest
 from rich.console import Console

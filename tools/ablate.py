@@ -33,7 +33,7 @@ from mmpd.check import check_chain
 from mmpd.cli import main_with_errors
 from mmpd.errors import ConfigError
 from mmpd.run.stages import finished_checkpoint
-from mmpd.testing import read_config
+from mmpd.evaluation.measure import read_config
 from mmengine.config import DictAction
 from rich.console import Console
 

@@ -26,7 +26,7 @@ from mmpd.check_tables import print_checks
 from mmpd.cli import main_with_errors
 from mmpd.errors import ConfigError
 from mmpd.run.stages import finished_checkpoint
-from mmpd.testing import read_config
+from mmpd.evaluation.measure import read_config
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:

@@ -19,8 +19,8 @@ from rich.console import Console
 
 from mmpd.chain.chain import is_chain, read_chain
 from mmpd.cli import main_with_errors
-from mmpd.cost import chain_costs, network_cost, size_of
-from mmpd.testing import network_of, read_config
+from mmpd.evaluation.cost import chain_costs, network_cost, size_of
+from mmpd.evaluation.measure import network_of, read_config
 from mmpd.report import cost_table
 
 

@@ -18,9 +18,9 @@ from mmengine.config import DictAction
 from rich.console import Console
 
 from mmpd.cli import main_with_errors
-from mmpd.testing import check_pixels, network_of, read_config
+from mmpd.evaluation.measure import check_pixels, network_of, read_config
 from mmpd.pictures import draw_image
-from mmpd.predict import Predictor
+from mmpd.evaluation.predict import Predictor
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:

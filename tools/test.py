@@ -22,7 +22,7 @@ from rich.progress import Progress
 from mmpd.io.write import write_atomic
 from mmpd.cli import main_with_errors
 from mmpd.run.launch import launched_rank
-from mmpd.testing import Network, measure, network_of, read_config
+from mmpd.evaluation.measure import Network, measure, network_of, read_config
 from mmpd.run.progress import listening
 from mmpd.report import measurement_tables
 

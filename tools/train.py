@@ -26,7 +26,7 @@ from mmpd.run.lock import WorkDirLock
 from mmpd.run.seeds import run_many, summary_table
 from mmpd.run.stages import run_stages, train
 from mmpd.chain.task import task_of
-from mmpd.testing import read_config
+from mmpd.evaluation.measure import read_config
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:

@@ -14,7 +14,7 @@ from mmcv.ops import batched_nms
 from torch import Tensor
 
 from ..errors import ConfigError
-from ..evaluation import PDMetric
+from ..evaluation.metric import PDMetric
 from ..heads.base import LevelResponse, responses
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from rich.table import Table
 
 from ..chain.chain import Chain, bench_config, read_chain
 from ..errors import ConfigError
+from ..evaluation.measure import measure
 from ..io.write import write_atomic
-from ..testing import measure
 from .stages import run_stages
 
 Summary = dict[str, dict[str, dict]]

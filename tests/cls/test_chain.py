@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 from mmpd.chain.chain import read_chain
+from mmpd.evaluation.measure import measure
 from mmpd.run.seeds import run_many, summarise, summary_table
-from mmpd.testing import measure
 from tests.cls.toy_classifiers import build, toy_cnn, toy_vit, write_toy_folders
 
 import pytest

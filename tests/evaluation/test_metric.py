@@ -5,7 +5,7 @@ import io
 import json
 
 from mmpd.errors import ConfigError, DataError
-from mmpd.evaluation import PDMetric
+from mmpd.evaluation.metric import PDMetric
 
 import numpy as np
 import pytest

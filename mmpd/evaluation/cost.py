@@ -18,10 +18,10 @@ from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
-from .chain.chain import Chain, stage_detector
-from .chain.task import task_of
-from .errors import ConfigError
-from .testing import Network
+from ..chain.chain import Chain, stage_detector
+from ..chain.task import task_of
+from ..errors import ConfigError
+from .measure import Network
 
 # Operators of torch that cost much and that mmengine does not count.
 _HEAVY = {'aten::scaled_dot_product_attention', 'aten::_native_multi_head_attention', 'aten::baddbmm'}
@@ -125,7 +125,7 @@ def size_of(network: Network) -> tuple[int, int]:
     Raises:
         ConfigError: the pipeline has no Resize with a fixed scale.
     """
-    from .data.reduction import parse_ratio
+    from ..data.reduction import parse_ratio
 
     size: tuple[int, int] | None = None
     for transform in network.pipeline:

@@ -1,8 +1,8 @@
 from mmpd.chain.chain import deploy_config, read_chain, stage_detector
 from mmpd.data.reduction import reduce_image
 from mmpd.errors import DataError
-from mmpd.predict import Predictor
-from mmpd.testing import network_of
+from mmpd.evaluation.measure import network_of
+from mmpd.evaluation.predict import Predictor
 from tests.toys import CLASSES, save_weights, toy_chain
 
 import cv2

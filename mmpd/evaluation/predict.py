@@ -11,9 +11,9 @@ from mmcv.transforms import Compose
 from mmdet.registry import MODELS
 from mmengine.registry import init_default_scope
 
-from .errors import DataError
-from .io.checkpoint import dataset_meta, load_checkpoint, load_into
-from .testing import Network
+from ..errors import DataError
+from ..io.checkpoint import dataset_meta, load_checkpoint, load_into
+from .measure import Network
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 from mmpd.chain.chain import bench_config, deploy_config, read_chain, stage_config, stage_detector
 from mmpd.errors import CheckpointError, ConfigError
+from mmpd.evaluation.measure import final_stage, measure, network_of, read_config
 from mmpd.io.checkpoint import check_classes
 from mmpd.run.progress import listening
-from mmpd.testing import final_stage, measure, network_of, read_config
 from tests.toys import CLASSES, save_weights, toy_chain, toy_retinanet
 
 import pytest

@@ -12,11 +12,11 @@ from mmengine.config import Config, ConfigDict
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
-from .chain.chain import bench_config, is_chain, read_chain
-from .errors import ConfigError
-from .io.checkpoint import check_classes, load_into
-from .run.launch import join, model_wrapper
-from .run.progress import ProgressHook
+from ..chain.chain import bench_config, is_chain, read_chain
+from ..errors import ConfigError
+from ..io.checkpoint import check_classes, load_into
+from ..run.launch import join, model_wrapper
+from ..run.progress import ProgressHook
 
 _KEPT = ('default_scope', 'custom_imports', 'env_cfg', 'test_cfg', 'test_evaluator', 'test_dataloader')
 

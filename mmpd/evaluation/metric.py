@@ -21,7 +21,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from terminaltables import AsciiTable
 
-from .errors import ConfigError, DataError
+from ..errors import ConfigError, DataError
 
 # Object area in HR pixels, half-open [low, high).
 SIZES = {'small': (0.0, 32.0**2), 'medium': (32.0**2, 96.0**2), 'large': (96.0**2, 1e10)}

@@ -1,7 +1,7 @@
 from mmpd.chain.chain import read_chain
-from mmpd.cost import chain_costs, network_cost, size_of
 from mmpd.errors import ConfigError
-from mmpd.testing import Network, network_of
+from mmpd.evaluation.cost import chain_costs, network_cost, size_of
+from mmpd.evaluation.measure import Network, network_of
 from tests.toys import build_model, toy_chain, toy_retinanet
 
 import pytest

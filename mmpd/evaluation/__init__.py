@@ -1,0 +1,1 @@
+"""Metrics, measuring, predicting, cost."""
