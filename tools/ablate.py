@@ -29,7 +29,7 @@ from mmpd.ablate import (
 )
 from mmpd.ablate_report import write_report
 from mmpd.chain.chain import Chain, needed_stages, read_chain
-from mmpd.check import check_chain
+from mmpd.check.preflight import check_chain
 from mmpd.cli import main_with_errors
 from mmpd.errors import ConfigError
 from mmpd.run.stages import finished_checkpoint

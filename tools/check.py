@@ -20,9 +20,9 @@ from mmengine.config import DictAction
 from rich.console import Console
 
 from mmpd.chain.chain import Chain, is_chain, read_chain
-from mmpd.check import check_chain
-from mmpd.check_guide import measure_guide
-from mmpd.check_tables import print_checks
+from mmpd.check.preflight import check_chain
+from mmpd.check.guide import measure_guide
+from mmpd.check.tables import print_checks
 from mmpd.cli import main_with_errors
 from mmpd.errors import ConfigError
 from mmpd.run.stages import finished_checkpoint

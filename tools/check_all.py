@@ -27,8 +27,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from mmpd.chain.chain import Chain, is_chain, read_chain, stage_config
-from mmpd.check import build_stage, check_stage, quiet
-from mmpd.check_tables import print_findings
+from mmpd.check.preflight import build_stage, check_stage, quiet
+from mmpd.check.tables import print_findings
 
 console = Console(highlight=False, soft_wrap=True)
 

@@ -1,7 +1,7 @@
 """What a chain config must get right before anything is built: keys, values, sizes (ours).
 
 Each check raises ConfigError with the key, the value and what to change. What only shows when networks are built is
-the preflight's (`mmpd.check`).
+the preflight's (`mmpd.check.preflight`).
 """
 
 from __future__ import annotations

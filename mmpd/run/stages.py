@@ -22,7 +22,7 @@ from ..chain.chain import (
     stage_detector,
 )
 from ..chain.detector import walk_dicts
-from ..check import preflight
+from ..check.preflight import preflight
 from ..compat.mmengine_loading import load_url_checkpoint
 from ..errors import CheckpointError, ConfigError, DataError
 from ..io.checkpoint import latest_intact

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mmpd.align.guide_ap import MAX_PER_IMAGE, GuideAP, detections
 from mmpd.chain.chain import read_chain
 from mmpd.chain.detector import detector_config
-from mmpd.check_guide import measure_guide
+from mmpd.check.guide import measure_guide
 from mmpd.errors import ConfigError
 from mmpd.heads.base import LevelResponse
 from tests.toys import save_weights, toy_chain, toy_retinanet

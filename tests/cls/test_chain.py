@@ -78,7 +78,7 @@ def test_detection_needs_no_mmpretrain_and_classification_says_what_is_missing(t
     code = """
 import sys
 sys.modules['mmpretrain'] = None
-import mmpd, mmpd.check, mmpd.cls.voc_crops
+import mmpd, mmpd.check.preflight, mmpd.cls.voc_crops
 from mmengine.config import Config
 from mmpd.chain import read_chain, stage_config
 from tests.toys import build_model, toy_chain

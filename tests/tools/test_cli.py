@@ -7,8 +7,8 @@ from pathlib import Path
 from types import ModuleType
 
 from mmpd.chain.chain import read_chain
-from mmpd.check import StageCheck
-from mmpd.check_config import error
+from mmpd.check.config import error
+from mmpd.check.preflight import StageCheck
 from mmpd.errors import ConfigError
 from tests.toys import toy_chain
 

@@ -8,12 +8,12 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 
-from .align.guide_ap import GuideAP, guide_ap
-from .chain.chain import Chain, stage_config
-from .chain.detector import walk_dicts
-from .chain.task import task_of
-from .check import build_stage, quiet
-from .errors import ConfigError
+from ..align.guide_ap import GuideAP, guide_ap
+from ..chain.chain import Chain, stage_config
+from ..chain.detector import walk_dicts
+from ..chain.task import task_of
+from ..errors import ConfigError
+from .preflight import build_stage, quiet
 
 
 def measure_guide(chain: Chain, name: str, checkpoint: str, device: str = 'cpu') -> GuideAP:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from mmpd.chain.chain import Chain, stage_config
-from mmpd.check import build_stage, check_stage, quiet
-from mmpd.check_data import read_train_data, real_batches
-from mmpd.check_terms import decode_finding, guide_confidence, loss_rows
+from mmpd.check.data import read_train_data, real_batches
+from mmpd.check.preflight import build_stage, check_stage, quiet
+from mmpd.check.step import decode_finding, guide_confidence, loss_rows
 from tests.toy_families import FAMILIES, TOY, toy_family
 
 import pytest

@@ -14,14 +14,14 @@ from mmdet.registry import DATASETS
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
 
-from .align.plan import Level
-from .chain.task import task_of
-from .check_config import Finding, error, warning
-from .data.seeding import sample_rng
-from .errors import ConfigError
+from ..align.plan import Level
+from ..chain.task import task_of
+from ..data.seeding import sample_rng
+from ..errors import ConfigError
+from .config import Finding, error, warning
 
 if TYPE_CHECKING:
-    from .chain.chain import Chain
+    from ..chain.chain import Chain
 
 Interval = tuple[float, float]
 MAX_READ = 20000

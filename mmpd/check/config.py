@@ -9,7 +9,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from .chain.detector import walk_dicts
+from ..chain.detector import walk_dicts
 
 
 @dataclass(frozen=True)

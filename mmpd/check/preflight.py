@@ -21,12 +21,16 @@ from mmengine.registry import MODELS, DefaultScope
 from rich.console import Console
 from rich.markup import escape
 
-from .align.plan import Level
-from .chain.chain import Chain, init_file, stage_config
-from .chain.detector import walk_dicts
-from .chain.task import task_of
-from .check_config import Finding, config_findings, ema_finding, error, warning
-from .check_data import (
+from ..align.plan import Level
+from ..chain.chain import Chain, init_file, stage_config
+from ..chain.detector import walk_dicts
+from ..chain.task import task_of
+from ..distill.view import view_of
+from ..errors import CheckpointError, ConfigError, DataError
+from ..hooks.afp_hook import verify_alignment
+from ..io.checkpoint import check_classes, load_into
+from .config import Finding, config_findings, ema_finding, error, warning
+from .data import (
     TrainData,
     class_findings,
     fitting_sizes,
@@ -34,7 +38,7 @@ from .check_data import (
     real_batches,
     uncovered,
 )
-from .check_terms import (
+from .step import (
     LossRow,
     decode_finding,
     guide_confidence,
@@ -43,10 +47,6 @@ from .check_terms import (
     loss_rows,
     verify_queries,
 )
-from .distill.view import view_of
-from .errors import CheckpointError, ConfigError, DataError
-from .hooks.afp_hook import verify_alignment
-from .io.checkpoint import check_classes, load_into
 
 N_BATCHES = 4
 SURE = 0.1
@@ -174,7 +174,7 @@ def _as_finding(check: StageCheck) -> Iterator[None]:
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """mmengine logs each initialised tensor to the newest logger: make that one of our own, for a while."""
-    name = f'mmpd.check.{time.time_ns()}'
+    name = f'mmpd.check.preflight.{time.time_ns()}'
     MMLogger.get_instance(name, log_level='ERROR')
     try:
         yield

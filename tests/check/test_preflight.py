@@ -10,10 +10,10 @@ from typing import Any
 from mmpd.align.plan import Level
 from mmpd.chain.chain import read_chain
 from mmpd.chain.detector import detector_config
-from mmpd.check import StageCheck, check_chain, preflight
-from mmpd.check_data import fitting_sizes, uncovered, union
-from mmpd.check_tables import print_checks
-from mmpd.check_terms import LossRow, loss_findings
+from mmpd.check.data import fitting_sizes, uncovered, union
+from mmpd.check.preflight import StageCheck, check_chain, preflight
+from mmpd.check.step import LossRow, loss_findings
+from mmpd.check.tables import print_checks
 from mmpd.errors import ConfigError
 from tests.toys import CLASSES, save_weights, toy_chain, toy_retinanet
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from .check import StageCheck
+from .preflight import StageCheck
 
 
 def print_checks(checks: Sequence[StageCheck], console: Console) -> None:

@@ -11,10 +11,10 @@ from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from .check_config import Finding, error, warning
-from .distill.view import view_of
-from .errors import ConfigError
-from .heads.base import family_of, responses
+from ..distill.view import view_of
+from ..errors import ConfigError
+from ..heads.base import family_of, responses
+from .config import Finding, error, warning
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""The preflight: what is wrong is said before hours are lost."""
