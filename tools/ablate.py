@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import mmpd  # noqa: F401
 import torch
-from mmpd.ablate import (
+from mmpd.ablate.run import (
     QUICK_ROWS,
     ROWS,
     ablation_chain,
@@ -27,7 +27,7 @@ from mmpd.ablate import (
     run_row,
     share_guides,
 )
-from mmpd.ablate_report import write_report
+from mmpd.ablate.report import write_report
 from mmpd.chain.chain import Chain, needed_stages, read_chain
 from mmpd.check.preflight import check_chain
 from mmpd.cli import main_with_errors

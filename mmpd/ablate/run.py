@@ -12,12 +12,12 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
-from .chain.chain import Chain, bench_config, needed_stages, read_chain, stage_config
-from .errors import ConfigError
-from .evaluation.measure import measure
-from .io.write import write_atomic
-from .run.seeds import mean_sd
-from .run.stages import fingerprint, finished_checkpoint, run_stages
+from ..chain.chain import Chain, bench_config, needed_stages, read_chain, stage_config
+from ..errors import ConfigError
+from ..evaluation.measure import measure
+from ..io.write import write_atomic
+from ..run.seeds import mean_sd
+from ..run.stages import fingerprint, finished_checkpoint, run_stages
 
 ROWS = {
     'teacher': 'HR teacher',

@@ -2,7 +2,8 @@
 
 import json
 
-from mmpd.ablate import (
+from mmpd.ablate.report import markdown_table, write_report
+from mmpd.ablate.run import (
     ROWS,
     ablation_chain,
     in_order,
@@ -14,7 +15,6 @@ from mmpd.ablate import (
     val_curve,
     verdict,
 )
-from mmpd.ablate_report import markdown_table, write_report
 from mmpd.chain.chain import read_chain, stage_detector
 from mmpd.errors import ConfigError
 from tests.toys import toy_chain

@@ -1,0 +1,1 @@
+"""Does distillation pay here? Plain controls against each term."""
