@@ -21,8 +21,8 @@ from .evaluation.cost import network_cost, stage_size
 from .evaluation.measure import measure, network_of, read_config
 from .evaluation.predict import Predictor
 from .io.write import write_atomic
-from .pictures import draw_comparison
-from .report import Row, comparison_table, verdict
+from .report.pictures import draw_comparison
+from .report.tables import Row, comparison_table, verdict
 from .run import stages
 from .run.progress import listening
 

@@ -21,7 +21,7 @@ from mmpd.chain.chain import is_chain, read_chain
 from mmpd.cli import main_with_errors
 from mmpd.evaluation.cost import chain_costs, network_cost, size_of
 from mmpd.evaluation.measure import network_of, read_config
-from mmpd.report import cost_table
+from mmpd.report.tables import cost_table
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:

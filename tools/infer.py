@@ -19,7 +19,7 @@ from rich.console import Console
 
 from mmpd.cli import main_with_errors
 from mmpd.evaluation.measure import check_pixels, network_of, read_config
-from mmpd.pictures import draw_image
+from mmpd.report.pictures import draw_image
 from mmpd.evaluation.predict import Predictor
 
 

@@ -24,7 +24,7 @@ from mmpd.cli import main_with_errors
 from mmpd.run.launch import launched_rank
 from mmpd.evaluation.measure import Network, measure, network_of, read_config
 from mmpd.run.progress import listening
-from mmpd.report import measurement_tables
+from mmpd.report.tables import measurement_tables
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:

@@ -1,6 +1,6 @@
 from mmpd.evaluation.cost import Cost
 from mmpd.evaluation.measure import Measurement
-from mmpd.report import (
+from mmpd.report.tables import (
     Row,
     comparison_table,
     cost_table,

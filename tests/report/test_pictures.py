@@ -1,5 +1,5 @@
 from mmpd.evaluation.predict import Prediction
-from mmpd.pictures import draw_comparison, draw_image, match
+from mmpd.report.pictures import draw_comparison, draw_image, match
 
 import cv2
 import numpy as np

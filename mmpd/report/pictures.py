@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from .evaluation.predict import Prediction
+from ..evaluation.predict import Prediction
 
 matplotlib.use('Agg')
 # Told apart with any colour vision, and on light and dark ground (the Okabe-Ito palette without black).
