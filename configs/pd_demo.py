@@ -1,4 +1,4 @@
-# The demo (`make demo`): small RetinaNets on the drawn set of mmpd/demo_data.py, HR 256×192 → LR 64×48.
+# The demo (`make demo`): small RetinaNets on the drawn set of mmpd/demo/draw.py, HR 256×192 → LR 64×48.
 # In minutes a larger teacher gets no better than a small one, so the teacher has the assistant's size here.
 # `plain` is the control: the student's network, size, starting weights and epochs, and no guide.
 import os

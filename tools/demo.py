@@ -40,7 +40,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     with quiet(log):  # the libraries speak while they are imported already
         import mmpd  # noqa: F401  (stands in for mmcv's operators before mmdet is imported)
-        from mmpd import demo
+        from mmpd.demo import run as demo
         from mmpd.cli import main_with_errors
 
     def run() -> None:

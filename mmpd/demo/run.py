@@ -15,16 +15,16 @@ from mmdet.registry import DATASETS
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from .chain.chain import Chain, read_chain, stage_detector
-from .demo_data import draw_demo_set
-from .evaluation.cost import network_cost, stage_size
-from .evaluation.measure import measure, network_of, read_config
-from .evaluation.predict import Predictor
-from .io.write import write_atomic
-from .report.pictures import draw_comparison
-from .report.tables import Row, comparison_table, verdict
-from .run import stages
-from .run.progress import listening
+from ..chain.chain import Chain, read_chain, stage_detector
+from ..evaluation.cost import network_cost, stage_size
+from ..evaluation.measure import measure, network_of, read_config
+from ..evaluation.predict import Predictor
+from ..io.write import write_atomic
+from ..report.pictures import draw_comparison
+from ..report.tables import Row, comparison_table, verdict
+from ..run import stages
+from ..run.progress import listening
+from .draw import draw_demo_set
 
 LABELS = {
     'teacher': 'HR teacher',

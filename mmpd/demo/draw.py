@@ -13,8 +13,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from .data.voc.annotation import VOCObject, write_voc_xml
-from .errors import DataError
+from ..data.voc.annotation import VOCObject, write_voc_xml
+from ..errors import DataError
 
 CLASSES = ('ring', 'star', 'checker', 'stripes')
 MARKER = 'demo_set.json'

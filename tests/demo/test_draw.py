@@ -2,7 +2,7 @@
 
 from mmpd.data.voc.annotation import read_voc_xml
 from mmpd.data.voc.dataset import PDVOCDataset
-from mmpd.demo_data import CLASSES, draw_demo_set, draw_image
+from mmpd.demo.draw import CLASSES, draw_demo_set, draw_image
 from mmpd.errors import DataError
 
 import cv2
