@@ -194,7 +194,7 @@ def test_helpers_of_a_config_file_are_no_mistakes(root):
 
 
 def test_every_config_of_the_repository_passes_these_checks():
-    configs = Path(__file__).parents[1] / 'configs'
+    configs = Path(__file__).parents[2] / 'configs'
     files = sorted(configs.glob('pd_*.py'))
     assert len(files) > 5
     for file in files:

@@ -214,7 +214,7 @@ def test_fitting_sizes():
 def test_the_command_ends_with_status_1_on_an_error(root, tmp_path, capsys):
     import importlib.util
 
-    spec = importlib.util.spec_from_file_location('check_tool', Path(__file__).parents[1] / 'tools' / 'check.py')
+    spec = importlib.util.spec_from_file_location('check_tool', Path(__file__).parents[2] / 'tools' / 'check.py')
     assert spec is not None and spec.loader is not None
     tool = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)

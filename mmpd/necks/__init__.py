@@ -1,1 +1,0 @@
-"""Necks registered in mmdet's MODELS."""
