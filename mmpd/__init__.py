@@ -16,6 +16,9 @@ mmcv_ops.install()
 with _contextlib.redirect_stdout(_io.StringIO()), _warnings.catch_warnings():
     _warnings.simplefilter('ignore')
     from . import register  # registers on import; must come after the stand-in
+    from .compat.mmengine_loading import install_safe_loading
+
+install_safe_loading()  # mmengine loads and resumes through mmpd.io
 
 # AFP decodes whole batches with the head's own coder, which works and is what it warns of.
 _warnings.filterwarnings('ignore', message='.*onnx_delta2bbox is deprecated')

@@ -17,16 +17,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import mmpd  # noqa: F401
 import torch
-from mmpd.ablate.run import (
-    QUICK_ROWS,
-    ROWS,
-    ablation_chain,
-    in_order,
-    read_results,
-    refuse_other_options,
-    run_row,
-    share_guides,
-)
+from mmpd.ablate.rows import QUICK_ROWS, ROWS, ablation_chain, in_order
+from mmpd.ablate.run import read_results, refuse_other_options, run_row, share_guides
 from mmpd.ablate.report import write_report
 from mmpd.chain.chain import Chain, needed_stages, read_chain
 from mmpd.check.preflight import check_chain

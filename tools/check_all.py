@@ -26,7 +26,8 @@ from mmengine.runner import Runner
 from rich.console import Console
 from rich.markup import escape
 
-from mmpd.chain.chain import Chain, is_chain, read_chain, stage_config
+from mmpd.chain.chain import Chain, is_chain, read_chain
+from mmpd.chain.stage import stage_config
 from mmpd.check.preflight import build_stage, check_stage, quiet
 from mmpd.check.tables import print_findings
 

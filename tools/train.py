@@ -24,7 +24,8 @@ from mmpd.compat.mmengine_loading import find_resumable
 from mmpd.run.launch import from_rank_0, join, launched_rank
 from mmpd.run.lock import WorkDirLock
 from mmpd.run.seeds import run_many, summary_table
-from mmpd.run.stages import run_stages, train
+from mmpd.run.stages import run_stages
+from mmpd.run.train import train
 from mmpd.chain.task import task_of
 from mmpd.evaluation.measure import read_config
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from ..io.write import write_atomic
-from .run import CONTROLS, HR_ROWS, ROWS, summarise, verdict
+from .rows import CONTROLS, HR_ROWS, ROWS
+from .verdict import summarise, verdict
 
 METRICS = ('AP', 'AP50', 'AP_small', 'AP_medium', 'AP_large')
 

@@ -9,8 +9,9 @@ from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 
 from ..align.guide_ap import GuideAP, guide_ap
-from ..chain.chain import Chain, stage_config
+from ..chain.chain import Chain
 from ..chain.detector import walk_dicts
+from ..chain.stage import stage_config
 from ..chain.task import task_of
 from ..errors import ConfigError
 from .preflight import build_stage, quiet

@@ -22,13 +22,15 @@ from rich.console import Console
 from rich.markup import escape
 
 from ..align.plan import Level
-from ..chain.chain import Chain, init_file, stage_config
+from ..chain.chain import Chain
 from ..chain.detector import walk_dicts
+from ..chain.stage import init_file, stage_config
 from ..chain.task import task_of
 from ..distill.view import view_of
 from ..errors import CheckpointError, ConfigError, DataError
 from ..hooks.afp_hook import verify_alignment
-from ..io.checkpoint import check_classes, load_into
+from ..io.read import check_classes
+from ..io.state import load_into
 from .config import Finding, config_findings, ema_finding, error, warning
 from .data import (
     TrainData,

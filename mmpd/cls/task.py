@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from mmengine.config import ConfigDict
 from mmpretrain.registry import DATASETS
 
-from ..chain.task import TASKS, innermost
+from ..chain.datasets import innermost
+from ..chain.task import TASKS
 from ..errors import ConfigError
 from .data import read_class_list
 

@@ -10,17 +10,17 @@ from mmdet.registry import MODELS
 from torch import Tensor, nn
 
 from ..align.alignment import Alignment
+from ..distill.step import Step
 from ..distill.view import Shape
 from ..errors import ConfigError
 from ..losses.classification import (
     attention_transfer_loss,
-    dkd_loss,
     feature_imitation_loss,
     icc_loss,
-    kd_loss,
     similarity_preserving_loss,
 )
-from ..terms.base import Step, Term
+from ..losses.kd import dkd_loss, kd_loss
+from ..terms.base import Term
 
 
 @MODELS.register_module()

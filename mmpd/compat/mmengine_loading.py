@@ -1,4 +1,4 @@
-"""Make both mmengine stacks load and resume through `mmpd.io.checkpoint.load_checkpoint` (ours).
+"""Make both mmengine stacks load and resume through `mmpd.io.read.load_checkpoint` (ours).
 
 onedl-mmengine falls back to `weights_only=False` when safe loading fails, and the pickle then runs. Stock mmengine
 0.10.7 calls plain `torch.load`, which under torch ≥ 2.6 refuses mmengine's own HistoryBuffer: it cannot resume.
@@ -16,7 +16,8 @@ from mmengine.runner.checkpoint import CheckpointLoader, find_latest_checkpoint
 
 from ..errors import CheckpointError
 from ..io import safe_pickle
-from ..io.checkpoint import is_intact, latest_intact, load_checkpoint
+from ..io.read import load_checkpoint
+from ..io.resume import is_intact, latest_intact
 
 
 def install_safe_loading() -> None:
@@ -55,18 +56,6 @@ def load_url(url: str, model_dir: str | None = None, map_location: Any = None, p
                 'a local checkpoint, or train from scratch (init_cfg=None)'
             ) from error
     return load_checkpoint(target, map_location)
-
-
-def load_url_checkpoint(url: str, map_location: Any = 'cpu') -> dict:
-    """What is behind one of mmengine's prefixes (`torchvision://resnet18`, `https://…`). Raises CheckpointError."""
-    install_safe_loading()
-    try:
-        content = CheckpointLoader.load_checkpoint(url, map_location)
-    except KeyError as error:
-        raise CheckpointError(f"{url}: no such model in mmengine's list ({error})") from error
-    if not isinstance(content, dict):
-        raise CheckpointError(f'{url} is no checkpoint: it holds a {type(content).__name__}, not a dict of weights')
-    return content
 
 
 def find_resumable(work_dir: str) -> str | None:

@@ -15,7 +15,8 @@ from mmdet.registry import DATASETS
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from ..chain.chain import Chain, read_chain, stage_detector
+from ..chain.chain import Chain, read_chain
+from ..chain.stage import stage_detector
 from ..evaluation.cost import network_cost, stage_size
 from ..evaluation.measure import measure, network_of, read_config
 from ..evaluation.predict import Predictor

@@ -15,9 +15,10 @@ from ..align.alignment import Alignment
 from ..data.preprocessor import PairDataPreprocessor
 from ..data.reduction import parse_ratio
 from ..errors import ConfigError
-from ..terms.base import Step, Term
+from ..terms.base import Term
 from .guide import Frozen
 from .guide_cache import GuideCache
+from .step import Step
 from .taps import Taps
 from .view import view_of
 

@@ -8,7 +8,7 @@ import torch
 from mmdet.registry import MODELS
 
 from ..errors import CheckpointError
-from ..io.checkpoint import load_into
+from ..io.state import load_into
 
 
 class Frozen:

@@ -18,7 +18,8 @@ from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
-from ..chain.chain import Chain, stage_detector
+from ..chain.chain import Chain
+from ..chain.stage import stage_detector
 from ..chain.task import task_of
 from ..errors import ConfigError
 from .measure import Network

@@ -12,9 +12,11 @@ from mmengine.config import Config, ConfigDict
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
-from ..chain.chain import bench_config, is_chain, read_chain
+from ..chain.chain import is_chain, read_chain
+from ..chain.deploy import bench_config
 from ..errors import ConfigError
-from ..io.checkpoint import check_classes, load_into
+from ..io.read import check_classes
+from ..io.state import load_into
 from ..run.launch import join, model_wrapper
 from ..run.progress import ProgressHook
 

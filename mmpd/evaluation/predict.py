@@ -12,7 +12,8 @@ from mmdet.registry import MODELS
 from mmengine.registry import init_default_scope
 
 from ..errors import DataError
-from ..io.checkpoint import dataset_meta, load_checkpoint, load_into
+from ..io.read import dataset_meta, load_checkpoint
+from ..io.state import load_into
 from .measure import Network
 
 

@@ -18,7 +18,9 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from ..errors import CheckpointError, ConfigError
-from ..io.checkpoint import compare, export_plain, step_files
+from ..io.plain import export_plain
+from ..io.resume import step_files
+from ..io.state import compare
 from ..io.write import write_atomic
 
 _BACKEND = 'mmpd_atomic'

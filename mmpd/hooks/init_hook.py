@@ -7,7 +7,7 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
-from ..io.checkpoint import load_into
+from ..io.state import load_into
 
 
 @HOOKS.register_module()

@@ -9,7 +9,7 @@ from mmengine.logging import HistoryBuffer, print_log
 from torch import nn
 
 from ..errors import CheckpointError
-from .checkpoint import PathLike, load_checkpoint
+from .read import PathLike, load_checkpoint
 from .write import save_atomic
 
 _KEPT = (torch.Tensor, np.ndarray, np.generic, HistoryBuffer, str, bytes, int, float, bool, type(None))

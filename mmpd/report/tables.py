@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
+from ..evaluation.coco_ap import SIZES
 from ..evaluation.cost import Cost
 from ..evaluation.measure import Measurement
-from ..evaluation.metric import SIZES
 
 AP_COLUMNS = {'AP50 (area)': 'AP50', 'AP50 (11 points)': 'AP50_11', 'AP50:95 (COCO)': 'AP', 'AP75 (COCO)': 'AP75'}
 

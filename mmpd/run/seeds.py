@@ -12,7 +12,8 @@ from mmengine.config import Config
 from mmengine.dist import is_main_process
 from rich.table import Table
 
-from ..chain.chain import Chain, bench_config, read_chain
+from ..chain.chain import Chain, read_chain
+from ..chain.deploy import bench_config
 from ..errors import ConfigError
 from ..evaluation.measure import measure
 from ..io.write import write_atomic

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from contextlib import ExitStack
@@ -10,31 +9,23 @@ from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.dist import barrier, is_main_process
-from mmengine.runner import Runner
 from rich.console import Console
 
-from ..chain.chain import (
-    Chain,
-    bench_config,
-    deploy_config,
-    needed_stages,
-    stage_config,
-    stage_detector,
-)
+from ..chain.chain import Chain, needed_stages
+from ..chain.deploy import bench_config, deploy_config
 from ..chain.detector import walk_dicts
+from ..chain.stage import stage_config, stage_detector
 from ..check.preflight import preflight
-from ..compat.mmengine_loading import load_url_checkpoint
-from ..errors import CheckpointError, ConfigError, DataError
-from ..io.checkpoint import latest_intact
+from ..errors import CheckpointError, ConfigError
+from ..io.resume import latest_intact
+from ..io.urls import load_url_checkpoint
 from ..io.write import write_atomic
-from .launch import from_rank_0, join, launched_rank, model_wrapper
+from .fingerprint import fingerprint
+from .launch import from_rank_0, join, launched_rank
 from .lock import WorkDirLock
+from .train import train
 
 console = Console(highlight=False, soft_wrap=True)
-
-NO_RESULT = ('work_dir', 'launcher', 'env_cfg', 'log_level', 'log_processor', 'visualizer', 'vis_backends')
-LOADING = ('num_workers', 'persistent_workers', 'pin_memory', 'prefetch_factor')
-"""Keys of a stage's config, and of its dataloaders, that no result depends on."""
 
 
 def run_stages(
@@ -188,32 +179,6 @@ def _progress(folder: Path, name: str, hashed: str) -> tuple[str | None, str | N
     return None, str(newest)
 
 
-def train(config: Config, launcher: str = 'none', resume_from: str | None = None, experiment: str = 'run') -> Runner:
-    """Train one ordinary mmengine config. `resume_from` is a Runner checkpoint or None.
-
-    Raises:
-        DataError: a data-loader worker died.
-    """
-    config = Config(config.to_dict())
-    config.launcher = launcher
-    wrapper = model_wrapper()
-    if wrapper:
-        config.setdefault('model_wrapper_cfg', wrapper)
-    config.load_from, config.resume = resume_from, resume_from is not None
-    config.setdefault('experiment_name', f'{experiment}_{time.time_ns()}')
-    runner = Runner.from_cfg(config)
-    try:
-        runner.train()
-    except RuntimeError as error:
-        if 'DataLoader worker' not in str(error):
-            raise
-        raise DataError(
-            f'{error} The usual cause is memory: lower data.num_workers (results stay the same), or give the '
-            'container more shared memory. No checkpoint was lost: run the command again.'
-        ) from error
-    return runner
-
-
 def finished_checkpoint(folder: Path) -> str | None:
     """Plain weights of a finished stage, or None where the stage is not finished."""
     done = _read_json(folder / 'done.json')
@@ -228,32 +193,6 @@ def _read_json(path: Path) -> dict:
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
-
-
-def fingerprint(config: Config) -> str:
-    """Hash of what decides a stage's result.
-
-    The files that the stage loads (guide, start) count by their content, so a stage is not taken for finished when its
-    guide has changed; so do the files that list a data set's images, not where it lies. Paths of the stage's own work
-    dir do not count, so a chain can be moved; nor does how data is loaded and progress is logged, so a stage can go on
-    with fewer workers.
-    """
-    content = {key: value for key, value in config.to_dict().items() if key not in NO_RESULT}
-    for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-        content[loader] = {key: value for key, value in (content.get(loader) or {}).items() if key not in LOADING}
-    for part in walk_dicts(content):
-        listed = Path(part.get('data_root') or '', part.get('ann_file') or '')
-        if part.get('ann_file') and listed.is_file():
-            part.update(ann_file=hashlib.sha256(listed.read_bytes()).hexdigest(), data_root=None)
-        if 'guide_cache' in part:
-            part['guide_cache'] = bool(part['guide_cache'])  # how much is kept changes nothing
-    text = json.dumps(content, sort_keys=True, default=str, ensure_ascii=False)
-    inits = [hook for hook in config.get('custom_hooks', []) if str(hook['type']).endswith('InitFromHook')]
-    for file in (config.model.get('guide_checkpoint'), *(hook['checkpoint'] for hook in inits)):
-        if file and Path(file).is_file():
-            text = text.replace(str(file), hashlib.sha256(Path(file).read_bytes()).hexdigest())
-    text = text.replace(f'{Path(config.work_dir).parent}/', '')
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _say(announce: bool, text: str) -> None:

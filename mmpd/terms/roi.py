@@ -10,11 +10,12 @@ from mmdet.registry import MODELS
 from torch import Tensor, nn
 
 from ..align.alignment import Alignment
+from ..distill.step import Step
 from ..distill.view import NetworkView
 from ..errors import ConfigError
-from ..losses.classification import kd_loss
+from ..losses.kd import kd_loss
 from ..losses.response import location_weights, weighted_giou
-from .base import Step, Term
+from .base import Term
 
 
 @MODELS.register_module()

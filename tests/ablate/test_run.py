@@ -3,19 +3,11 @@
 import json
 
 from mmpd.ablate.report import markdown_table, write_report
-from mmpd.ablate.run import (
-    ROWS,
-    ablation_chain,
-    in_order,
-    read_results,
-    refuse_other_options,
-    run_row,
-    share_guides,
-    summarise,
-    val_curve,
-    verdict,
-)
-from mmpd.chain.chain import read_chain, stage_detector
+from mmpd.ablate.rows import ROWS, ablation_chain, in_order
+from mmpd.ablate.run import read_results, refuse_other_options, run_row, share_guides, val_curve
+from mmpd.ablate.verdict import summarise, verdict
+from mmpd.chain.chain import read_chain
+from mmpd.chain.stage import stage_detector
 from mmpd.errors import ConfigError
 from tests.toys import toy_chain
 

@@ -4,8 +4,9 @@ import re
 from fractions import Fraction
 from pathlib import Path
 
-from mmpd.chain.chain import read_chain, stage_config
+from mmpd.chain.chain import read_chain
 from mmpd.chain.keys import check_num_classes, check_sizes
+from mmpd.chain.stage import stage_config
 from mmpd.errors import ConfigError
 from mmpd.run.stages import run_stages
 from tests.toys import build_model, toy_chain, toy_retinanet

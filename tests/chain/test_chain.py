@@ -4,15 +4,9 @@ import math
 from fractions import Fraction
 from pathlib import Path
 
-from mmpd.chain.chain import (
-    bench_config,
-    deploy_config,
-    is_chain,
-    needed_stages,
-    read_chain,
-    stage_config,
-    stage_detector,
-)
+from mmpd.chain.chain import is_chain, needed_stages, read_chain
+from mmpd.chain.deploy import bench_config, deploy_config
+from mmpd.chain.stage import stage_config, stage_detector
 from mmpd.errors import ConfigError
 from tests.toys import CLASSES, toy_chain, toy_retinanet
 

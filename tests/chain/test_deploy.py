@@ -7,9 +7,12 @@ from fractions import Fraction
 from pathlib import Path
 
 import mmpd
-from mmpd.chain.chain import bench_config, deploy_config, read_chain, stage_config
+from mmpd.chain.chain import read_chain
+from mmpd.chain.deploy import bench_config, deploy_config
+from mmpd.chain.stage import stage_config
 from mmpd.data.reduction import reduce_image
-from mmpd.io.checkpoint import export_plain, load_into
+from mmpd.io.plain import export_plain
+from mmpd.io.state import load_into
 from tests.toys import CLASSES, build_model, save_weights, toy_chain
 
 import cv2

@@ -2,7 +2,8 @@
 
 from fractions import Fraction
 
-from mmpd.chain.detector import detector_config, finer_levels, shift_pyramid, walk_dicts
+from mmpd.chain.detector import detector_config, walk_dicts
+from mmpd.chain.pyramid import finer_levels, shift_pyramid
 from mmpd.errors import ConfigError
 from tests.toys import build_model, toy_retinanet
 

@@ -1,7 +1,9 @@
 """Pipelines and dataloaders of a detection chain."""
 
 from mmpd.chain.chain import read_chain
-from mmpd.chain.task import DetectionTask, dataloaders, innermost, task_of
+from mmpd.chain.datasets import dataloaders, innermost
+from mmpd.chain.task import task_of
+from mmpd.det.task import DetectionTask
 from mmpd.errors import ConfigError
 from tests.toys import CLASSES, toy_chain
 

@@ -7,7 +7,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from mmpd.chain.chain import Chain, stage_config
+from mmpd.chain.chain import Chain
+from mmpd.chain.stage import stage_config
 from mmpd.check.data import read_train_data, real_batches
 from mmpd.check.preflight import build_stage, check_stage, quiet
 from mmpd.check.step import decode_finding, guide_confidence, loss_rows

@@ -2,14 +2,9 @@
 
 from pathlib import Path
 
-from mmpd.chain.chain import (
-    Chain,
-    bench_config,
-    deploy_config,
-    is_chain,
-    read_chain,
-    stage_config,
-)
+from mmpd.chain.chain import Chain, is_chain, read_chain
+from mmpd.chain.deploy import bench_config, deploy_config
+from mmpd.chain.stage import stage_config
 from tests.cls.toy_classifiers import build, pair_batch, save_weights, step
 
 import pytest

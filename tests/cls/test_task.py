@@ -3,7 +3,9 @@
 from fractions import Fraction
 from pathlib import Path
 
-from mmpd.chain.chain import Chain, deploy_config, read_chain, stage_config, stage_detector
+from mmpd.chain.chain import Chain, read_chain
+from mmpd.chain.deploy import deploy_config
+from mmpd.chain.stage import stage_config, stage_detector
 from mmpd.chain.task import task_of
 from mmpd.cls.data import ClassFolders
 from mmpd.cls.metric import PDAccuracy

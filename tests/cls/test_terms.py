@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from mmpd.errors import ConfigError
-from mmpd.losses.classification import kd_loss
+from mmpd.losses.kd import kd_loss
 from tests.cls.toy_classifiers import build_distiller, pair_batch, step, toy_cnn, toy_vit
 
 import pytest

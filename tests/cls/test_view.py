@@ -4,7 +4,7 @@ from pathlib import Path
 
 from mmpd.distill.view import view_of
 from mmpd.errors import ConfigError
-from mmpd.io.checkpoint import load_into
+from mmpd.io.state import load_into
 from tests.cls.toy_classifiers import (
     build,
     build_distiller,

@@ -1,7 +1,9 @@
-from mmpd.chain.chain import bench_config, deploy_config, read_chain, stage_config, stage_detector
+from mmpd.chain.chain import read_chain
+from mmpd.chain.deploy import bench_config, deploy_config
+from mmpd.chain.stage import stage_config, stage_detector
 from mmpd.errors import CheckpointError, ConfigError
 from mmpd.evaluation.measure import final_stage, measure, network_of, read_config
-from mmpd.io.checkpoint import check_classes
+from mmpd.io.read import check_classes
 from mmpd.run.progress import listening
 from tests.toys import CLASSES, save_weights, toy_chain, toy_retinanet
 

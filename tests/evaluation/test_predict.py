@@ -1,4 +1,6 @@
-from mmpd.chain.chain import deploy_config, read_chain, stage_detector
+from mmpd.chain.chain import read_chain
+from mmpd.chain.deploy import deploy_config
+from mmpd.chain.stage import stage_detector
 from mmpd.data.reduction import reduce_image
 from mmpd.errors import DataError
 from mmpd.evaluation.measure import network_of

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmpd.io.checkpoint import load_checkpoint
+from mmpd.io.read import load_checkpoint
 
 import torch
 

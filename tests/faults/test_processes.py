@@ -9,8 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from mmpd.chain.chain import read_chain, stage_config
-from mmpd.io.checkpoint import load_checkpoint
+from mmpd.chain.chain import read_chain
+from mmpd.chain.stage import stage_config
+from mmpd.io.read import load_checkpoint
 from tests.faults.client import ROOT, ChainServer, UncutChain, differences
 from tests.faults.conftest import write_chain
 from tests.toys import build_model

@@ -136,7 +136,7 @@ class HalfWriter:
 
 def observe(folder: Path, stage: str, runner, fn_name: str, kwargs: dict) -> None:
     """What each rank computed: losses and images per iteration, the first weights, and its guide at the end."""
-    from mmpd.io.checkpoint import load_checkpoint, model_state
+    from mmpd.io.read import load_checkpoint, model_state
 
     import torch
     from mmengine.model import is_model_wrapper

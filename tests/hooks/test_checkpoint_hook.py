@@ -5,9 +5,11 @@ import os
 from pathlib import Path
 
 from mmpd.errors import CheckpointError, ConfigError
-from mmpd.hooks import AtomicCheckpointHook
+from mmpd.hooks.checkpoint_hook import AtomicCheckpointHook
 from mmpd.io import write as atomic
-from mmpd.io.checkpoint import latest_intact, load_checkpoint, load_into
+from mmpd.io.read import load_checkpoint
+from mmpd.io.resume import latest_intact
+from mmpd.io.state import load_into
 
 import pytest
 import torch

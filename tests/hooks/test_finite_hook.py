@@ -2,8 +2,9 @@
 
 from types import SimpleNamespace
 
-from mmpd.hooks import FiniteLossHook
-from mmpd.io.checkpoint import latest_intact, load_checkpoint
+from mmpd.hooks.finite_hook import FiniteLossHook
+from mmpd.io.read import load_checkpoint
+from mmpd.io.resume import latest_intact
 
 import pytest
 import torch

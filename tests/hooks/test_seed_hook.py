@@ -3,8 +3,7 @@
 from types import SimpleNamespace
 
 from mmpd.errors import ConfigError
-from mmpd.hooks import SampleSeedHook
-from mmpd.hooks.seed_hook import unwrap
+from mmpd.hooks.seed_hook import SampleSeedHook, unwrap
 
 import pytest
 import torch

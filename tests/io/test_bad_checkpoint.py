@@ -4,11 +4,14 @@ import os
 import pickle
 from pathlib import Path
 
-from mmpd.chain.chain import read_chain, stage_config
+from mmpd.chain.chain import read_chain
+from mmpd.chain.stage import stage_config
 from mmpd.distill.guide import Frozen
 from mmpd.errors import CheckpointError
-from mmpd.io.checkpoint import load_checkpoint, load_into
-from mmpd.run.stages import run_stages, train
+from mmpd.io.read import load_checkpoint
+from mmpd.io.state import load_into
+from mmpd.run.stages import run_stages
+from mmpd.run.train import train
 from tests.toys import build_distiller, build_model, save_weights, toy_chain, toy_retinanet
 
 import pytest

@@ -8,16 +8,12 @@ import pickle
 from mmpd.compat.mmengine_loading import find_resumable, install_safe_loading, load_url
 from mmpd.errors import CheckpointError
 from mmpd.io import write as atomic
-from mmpd.io.checkpoint import (
-    export_plain,
-    is_intact,
-    latest_intact,
-    load_checkpoint,
-    load_into,
-    model_state,
-    save_atomic,
-)
 from mmpd.io.convert import convert_trusted
+from mmpd.io.plain import export_plain
+from mmpd.io.read import load_checkpoint, model_state
+from mmpd.io.resume import is_intact, latest_intact
+from mmpd.io.state import load_into
+from mmpd.io.write import save_atomic
 
 import numpy as np
 import pytest

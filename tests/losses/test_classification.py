@@ -3,14 +3,12 @@
 from mmpd.errors import ConfigError
 from mmpd.losses.classification import (
     attention_transfer_loss,
-    dkd_loss,
-    dkd_parts,
     feature_imitation_loss,
     icc_loss,
-    kd_loss,
     similarity_preserving_loss,
     to_guide_grid,
 )
+from mmpd.losses.kd import dkd_loss, dkd_parts, kd_loss
 
 import numpy as np
 import pytest

@@ -1,6 +1,7 @@
 """ISRD: the shape rule at every ratio, and what the decoder is."""
 
-from mmpd.losses.isrd import ISRDDecoder, isrd_loss, isrd_scale
+from mmpd.losses.isrd import isrd_loss
+from mmpd.modules.isrd_decoder import ISRDDecoder, isrd_scale
 
 import pytest
 import torch

@@ -3,10 +3,13 @@
 from itertools import pairwise
 from pathlib import Path
 
-from mmpd.chain.chain import read_chain, stage_config
-from mmpd.io.checkpoint import latest_intact, load_checkpoint
-from mmpd.run.stages import run_stages, train
-from mmpd.terms.base import FeatureTerm
+from mmpd.chain.chain import read_chain
+from mmpd.chain.stage import stage_config
+from mmpd.io.read import load_checkpoint
+from mmpd.io.resume import latest_intact
+from mmpd.run.stages import run_stages
+from mmpd.run.train import train
+from mmpd.terms.feature import FeatureTerm
 from tests.toys import save_weights, toy_chain, toy_retinanet
 
 import pytest

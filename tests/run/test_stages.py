@@ -8,9 +8,11 @@ from pathlib import Path
 from mmpd.chain.chain import read_chain
 from mmpd.distill.distiller import Distiller
 from mmpd.errors import CheckpointError, ConfigError
-from mmpd.io.checkpoint import load_checkpoint
+from mmpd.io.read import load_checkpoint
+from mmpd.run.fingerprint import fingerprint
 from mmpd.run.lock import WorkDirBusy, WorkDirLock
-from mmpd.run.stages import fingerprint, finished_checkpoint, run_stages, train
+from mmpd.run.stages import finished_checkpoint, run_stages
+from mmpd.run.train import train
 from tests.toys import toy_chain
 
 import pytest

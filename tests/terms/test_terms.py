@@ -2,10 +2,12 @@
 
 from types import SimpleNamespace
 
+from mmpd.distill.step import Step
 from mmpd.distill.view import Shape
 from mmpd.errors import ConfigError
 from mmpd.heads.base import LevelResponse
-from mmpd.terms.base import FSRTerm, Step, Term
+from mmpd.terms.base import Term
+from mmpd.terms.fsr import FSRTerm
 from tests.toys import build_distiller, first_losses, toy_pair_batch, toy_retinanet, unfrozen
 
 import pytest

@@ -1,0 +1,121 @@
+"""The rows of an ablation, as stages of one chain: all share data and schedule."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+
+from ..chain.chain import Chain, needed_stages, read_chain
+from ..errors import ConfigError
+
+ROWS = {
+    'teacher': 'HR teacher',
+    'hr_plain': 'HR, plain, as long as assistant + student',
+    'assistant': 'HR assistant',
+    'lr_plain': 'LR, plain, as long as assistant + student',
+    'lr_init': "LR, plain, from the assistant's weights",
+    'lr_isrd': 'lr_init + ISRD',
+    'lr_feature': 'lr_init + feature',
+    'lr_response': 'lr_init + response',
+    'lr_fsr': 'lr_init + FSR',
+    'student': 'LR student, the default terms',
+    'one_stage': 'LR, teacher → student, as long as assistant + student',
+}
+"""Row name → what it is. Every row but the stages of the chain itself is derived from `assistant` and `student`."""
+
+
+HR_ROWS = ('teacher', 'hr_plain', 'assistant')
+
+
+CONTROLS = ('lr_plain', 'lr_init')
+
+
+QUICK_ROWS = ('lr_plain', 'lr_init', 'student')
+
+
+TERM_DEFAULTS = {
+    'isrd': dict(type='ISRDTerm', loss_weight=0.1),
+    'feature': dict(type='FeatureTerm'),
+    'response': dict(type='ResponseTerm'),
+    'fsr': dict(type='FSRTerm'),
+}
+
+
+def ablation_chain(chain: Chain, seed: int = 0, epochs: int | None = None) -> Chain:
+    """The chain with every row as a stage.
+
+    Equal training: a row without the two stages behind it trains for the epochs of both.
+
+    Args:
+        seed: of every row.
+        epochs: shorten every stage to this (the quick look).
+
+    Raises:
+        ConfigError: the chain has no stages `assistant` and `student`, or is of another task than detection.
+    """
+    if chain.config.get('task', 'detection') != 'detection':
+        raise ConfigError(
+            f'task = {chain.config.task!r}: the rows of an ablation are for detection; write plain stages into the '
+            'chain as configs/classification/ablation_voc_crops.py does, and use tools/train.py --runs'
+        )
+    for name in ('assistant', 'student'):
+        if name not in chain.stages:
+            raise ConfigError(
+                f'an ablation needs the stages assistant and student; this chain has {list(chain.stages)}'
+            )
+    config = Config(copy.deepcopy(chain.config.to_dict()), filename=chain.config.filename)
+    stages = config.stages
+    schedules = {name: {**config.schedule, **stage.get('schedule', {})} for name, stage in stages.items()}
+    if epochs is not None:
+        schedules = {name: {**_stretched(own, epochs), 'val_interval': epochs} for name, own in schedules.items()}
+    for name, stage in stages.items():
+        stage['schedule'] = schedules[name]
+    both = sum(schedules[name]['max_epochs'] for name in ('assistant', 'student'))
+
+    def row(like: str, **changes: Any) -> ConfigDict:
+        derived = copy.deepcopy(stages[like])
+        derived.pop('checkpoint', None)  # a row is trained, even where the stage that it derives from is given
+        for key, value in changes.items():  # ConfigDict.update would merge
+            derived[key] = value
+        return derived
+
+    plain = dict(guide=None, terms=None)
+    stages['hr_plain'] = row('assistant', **plain, init_from=None, schedule=_stretched(schedules['assistant'], both))
+    stages['lr_plain'] = row('student', **plain, init_from=None, schedule=_stretched(schedules['student'], both))
+    stages['lr_init'] = row('student', **plain, init_from='assistant')
+    for term, default in TERM_DEFAULTS.items():
+        stages[f'lr_{term}'] = row('student', terms={term: stages['student'].terms.get(term) or default})
+    if 'teacher' in stages:
+        stages['one_stage'] = row(
+            'student', guide='teacher', init_from=None, schedule=_stretched(schedules['student'], both)
+        )
+    config.randomness = {**config.get('randomness', {}), 'seed': seed}
+    return read_chain(config)
+
+
+def _stretched(schedule: dict, epochs: int) -> dict:
+    """A schedule of another length; its learning rate falls at the same fractions of it."""
+    stretched = {**schedule, 'max_epochs': epochs}
+    if schedule.get('milestones'):
+        scale = epochs / schedule['max_epochs']
+        stretched['milestones'] = sorted({max(1, round(scale * milestone)) for milestone in schedule['milestones']})
+    return stretched
+
+
+def in_order(chain: Chain, rows: Sequence[str]) -> list[str]:
+    """The rows of an ablation chain and the stages that they need and that are not given, guides first.
+
+    Raises:
+        ConfigError: unknown row.
+    """
+    wanted, pending = set(), list(rows)
+    while pending:
+        row = pending.pop()
+        if row not in chain.stages:
+            raise ConfigError(f'--rows {row}: this chain has the rows {[r for r in ROWS if r in chain.stages]}')
+        wanted.add(row)
+        pending += [name for name in needed_stages(chain, row) if not chain.stages[name].get('checkpoint')]
+    return [name for name in chain.stages if name in wanted]

@@ -1,0 +1,1 @@
+"""Detection: the main task."""

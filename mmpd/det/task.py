@@ -1,0 +1,115 @@
+"""Detection: what a chain must know of pipelines, classes and metrics."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import TYPE_CHECKING
+
+from mmengine.config import ConfigDict
+
+from ..data.pair import META_KEYS as PAIR_META_KEYS
+from ..errors import ConfigError
+
+if TYPE_CHECKING:
+    from ..chain.chain import Chain
+from ..chain.datasets import innermost
+from ..chain.task import TASKS
+
+META_KEYS = list(PAIR_META_KEYS)  # a list, so that a dumped config compares equal to its source
+
+
+@TASKS.register_module('detection')
+class DetectionTask:
+    """Boxes: mmdet's transforms, `PDMetric`.
+
+    `data` of the chain: `train`, `val`, `test` are dataset configs without pipeline; `hr_scale` is the (width, height)
+    that HR images are resized into, keeping their shape; `augment` are mmdet transforms after that, at HR;
+    `batch_size` and `num_workers` are per process.
+    """
+
+    scope = 'mmdet'
+    imports = ('mmpd',)
+    best = 'pd/AP50'
+    headline = ('AP50', 'AP')  # metrics that a summary shows
+    guide_hooks = (dict(type='mmdet.AFPHook'),)  # of every stage with a guide
+
+    def num_classes(self, chain: Chain) -> int:
+        """Number of classes, from the training set's metainfo or its class.
+
+        Raises:
+            ConfigError: it can't be told.
+        """
+        return len(self.classes(chain))
+
+    def classes(self, chain: Chain, split: str = 'train') -> tuple[str, ...]:
+        """Class names of a split's data set."""
+        from mmdet.registry import DATASETS
+
+        dataset = innermost(chain.config.data[split])
+        classes = dataset.get('metainfo', {}).get('classes')
+        if classes is None:
+            classes = getattr(DATASETS.get(dataset['type']), 'METAINFO', {}).get('classes')
+        if not classes:
+            raise ConfigError(f'data.{split}.metainfo.classes is missing: give the class names as a tuple')
+        return tuple(classes)
+
+    def network(self, chain: Chain, name: str, model: ConfigDict) -> ConfigDict:
+        """The last word on a stage's model config: what follows from the task and the image size."""
+        return model
+
+    def train_pipeline(self, chain: Chain, name: str) -> list[dict]:
+        """Everything random at HR, then the reduction: one augmented sample, two sizes."""
+        data = chain.config.data
+        paired = bool(chain.stages[name].get('guide'))
+        pack: dict = dict(type='PackPairedInputs') if paired else dict(type='PackDetInputs', meta_keys=META_KEYS)
+        return [
+            *self._load(),
+            dict(type='LoadAnnotations', with_bbox=True),
+            self._resize(data.hr_scale),
+            *copy.deepcopy(data.get('augment', [dict(type='RandomFlip', prob=0.5)])),
+            self._reduce(chain, name, paired),
+            pack,
+        ]
+
+    def test_pipeline(self, chain: Chain, name: str) -> list[dict]:
+        """HR images through the same reduction; ground truth stays in original pixels."""
+        return [
+            *self._load(),
+            self._resize(chain.config.data.hr_scale),
+            self._reduce(chain, name, False),
+            dict(type='LoadAnnotations', with_bbox=True),
+            dict(type='PackDetInputs', meta_keys=META_KEYS),
+        ]
+
+    def deploy_pipeline(self, chain: Chain, name: str) -> list[dict]:
+        """Native LR images, stock transforms only."""
+        width, height = chain.config.data.hr_scale
+        ratio = chain.stage_ratio(name)
+        return [
+            dict(type='LoadImageFromFile'),
+            dict(type='Resize', scale=(math.ceil(width / ratio), math.ceil(height / ratio)), keep_ratio=True),
+            dict(type='LoadAnnotations', with_bbox=True),
+            dict(type='PackDetInputs', meta_keys=META_KEYS[:5]),
+        ]
+
+    def evaluator(self) -> dict:
+        return dict(type='PDMetric')
+
+    def deploy_evaluator(self) -> dict:
+        """A metric that stock mmdet has."""
+        return dict(type='VOCMetric', metric='mAP', eval_mode='area')
+
+    def _load(self) -> list[dict]:
+        return [dict(type='LoadImageFromFile')]
+
+    def _resize(self, scale: tuple[int, int]) -> dict:
+        return dict(type='Resize', scale=tuple(scale), keep_ratio=True)
+
+    def _reduce(self, chain: Chain, name: str, keep_hr: bool) -> dict:
+        return dict(
+            type='ReduceResolution',
+            ratio=str(chain.stage_ratio(name)),
+            operator=chain.config.get('reduction', 'area'),
+            keep_hr=keep_hr,
+        )

@@ -1,0 +1,43 @@
+"""Hash of what decides a stage's result."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from mmengine.config import Config
+
+from ..chain.detector import walk_dicts
+
+NO_RESULT = ('work_dir', 'launcher', 'env_cfg', 'log_level', 'log_processor', 'visualizer', 'vis_backends')
+
+
+LOADING = ('num_workers', 'persistent_workers', 'pin_memory', 'prefetch_factor')
+"""Keys of a stage's config, and of its dataloaders, that no result depends on."""
+
+
+def fingerprint(config: Config) -> str:
+    """Hash of what decides a stage's result.
+
+    The files that the stage loads (guide, start) count by their content, so a stage is not taken for finished when its
+    guide has changed; so do the files that list a data set's images, not where it lies. Paths of the stage's own work
+    dir do not count, so a chain can be moved; nor does how data is loaded and progress is logged, so a stage can go on
+    with fewer workers.
+    """
+    content = {key: value for key, value in config.to_dict().items() if key not in NO_RESULT}
+    for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        content[loader] = {key: value for key, value in (content.get(loader) or {}).items() if key not in LOADING}
+    for part in walk_dicts(content):
+        listed = Path(part.get('data_root') or '', part.get('ann_file') or '')
+        if part.get('ann_file') and listed.is_file():
+            part.update(ann_file=hashlib.sha256(listed.read_bytes()).hexdigest(), data_root=None)
+        if 'guide_cache' in part:
+            part['guide_cache'] = bool(part['guide_cache'])  # how much is kept changes nothing
+    text = json.dumps(content, sort_keys=True, default=str, ensure_ascii=False)
+    inits = [hook for hook in config.get('custom_hooks', []) if str(hook['type']).endswith('InitFromHook')]
+    for file in (config.model.get('guide_checkpoint'), *(hook['checkpoint'] for hook in inits)):
+        if file and Path(file).is_file():
+            text = text.replace(str(file), hashlib.sha256(Path(file).read_bytes()).hexdigest())
+    text = text.replace(f'{Path(config.work_dir).parent}/', '')
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

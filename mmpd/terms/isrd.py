@@ -1,0 +1,28 @@
+"""Input Spatial Representation Distillation: the HR image from the student's stem."""
+
+from __future__ import annotations
+
+from mmdet.registry import MODELS
+from torch import Tensor
+
+from ..align.alignment import Alignment
+from ..distill.step import Step
+from ..losses.isrd import isrd_loss
+from ..modules.isrd_decoder import ISRDDecoder, isrd_scale
+from .base import Term
+
+
+@MODELS.register_module()
+class ISRDTerm(Term):
+    """Rebuild the normalised HR image from the student's stem (train-time only)."""
+
+    def __init__(self, alignment: Alignment, loss_weight: float = 1.0) -> None:
+        super().__init__(alignment, loss_weight)
+        hr_stride = alignment.stem.stride * float(alignment.ratio)
+        self.decoder = ISRDDecoder(alignment.stem.channels, isrd_scale(round(hr_stride * 1000), 1000))
+
+    def forward(self, step: Step) -> dict[str, Tensor]:
+        stem = step.student['stem']
+        height, width = step.images_hr.shape[-2:]
+        rebuilt = self.decoder(stem, (height, width))
+        return {'loss_isrd': self.loss_weight * isrd_loss(rebuilt, step.images_hr, step.valid((height, width)))}

@@ -1,0 +1,102 @@
+"""The guide's class scores and boxes at the student's locations."""
+
+from __future__ import annotations
+
+import torch
+from mmdet.registry import MODELS
+from torch import Tensor
+
+from ..align.alignment import Alignment
+from ..distill.step import Step
+from ..errors import ConfigError
+from ..heads.base import LevelResponse
+from ..losses import response as response_losses
+from .base import Term
+
+
+@MODELS.register_module()
+class ResponseTerm(Term):
+    """The guide's class scores and boxes at the student's locations (sigmoid dense heads).
+
+    Classes: quality-focal BCE to the guide's scores. Boxes: GIoU to the guide's decoded boxes / ratio, weighted by
+    `location_weights`; the normaliser of both is the sum of those weights over the batch (at least 1). Centerness:
+    as classes, times the guide's class score: it is trained on objects alone and noise elsewhere. GFL distributions:
+    KL where the strides agree.
+
+    Args:
+        threshold: guide confidence below which a location's box weighs zero.
+        beta: focal power of the class loss.
+        box_weight: factor of the box losses relative to the class loss.
+        localisation: weigh by the guide box's IoU with the ground truth as well.
+        temperature: of the distributions.
+    """
+
+    needs_guide_head = True
+
+    def __init__(
+        self,
+        alignment: Alignment,
+        loss_weight: float = 1.0,
+        box_weight: float = 1.0,
+        threshold: float = 0.1,
+        beta: float = 2.0,
+        localisation: bool = True,
+        temperature: float = 10.0,
+    ) -> None:
+        super().__init__(alignment, loss_weight)
+        problem = alignment.response_problem()
+        if problem:
+            raise ConfigError(f'terms.response: {problem}; remove terms.response (terms.response = None) for this pair')
+        self.box_weight = box_weight
+        self.threshold = threshold
+        self.beta = beta
+        self.localisation = localisation
+        self.temperature = temperature
+
+    def forward(self, step: Step) -> dict[str, Tensor]:
+        ratio = float(step.alignment.ratio)
+        gt_boxes = step.gt_boxes()
+        pairs, weights = [], []
+        for aligned in step.aligned_responses:
+            guide, student = aligned.response, step.student_responses[aligned.student]
+            boxes_lr = guide.boxes / ratio
+            weight = response_losses.location_weights(
+                guide.scores(), boxes_lr, gt_boxes, self.threshold, self.localisation
+            )
+            pairs.append((student, guide, boxes_lr, aligned.exact))
+            weights.append(weight)
+        normaliser = torch.stack([weight.sum() for weight in weights]).sum().clamp(min=1.0)
+        losses: dict[str, list[Tensor]] = {}
+        for (student, guide, boxes_lr, exact), weight in zip(pairs, weights, strict=True):
+            for name, loss in self._level(student, guide, boxes_lr, exact, weight, normaliser).items():
+                losses.setdefault(name, []).append(loss)
+        return {name: self.loss_weight * torch.stack(values).sum() for name, values in losses.items()}
+
+    def _level(
+        self,
+        student: LevelResponse,
+        guide: LevelResponse,
+        boxes_lr: Tensor,
+        exact: bool,
+        weight: Tensor,
+        normaliser: Tensor,
+    ) -> dict[str, Tensor]:
+        targets = guide.logits.float().sigmoid()
+        losses = {
+            'loss_response_cls': response_losses.quality_focal_bce(student.logits, targets, normaliser, self.beta),
+            'loss_response_bbox': self.box_weight
+            * response_losses.weighted_giou(student.boxes, boxes_lr, weight, normaliser),
+        }
+        if student.quality is not None and guide.quality is not None:
+            losses['loss_response_quality'] = response_losses.quality_focal_bce(
+                student.quality[..., None],
+                guide.quality.float().sigmoid()[..., None],
+                normaliser,
+                self.beta,
+                weights=targets.amax(dim=2),
+            )
+        if exact and student.distribution is not None and guide.distribution is not None:
+            losses['loss_response_dfl'] = self.box_weight * response_losses.distribution_kl(
+                student.distribution, guide.distribution, weight, normaliser, self.temperature
+            )
+        return losses
