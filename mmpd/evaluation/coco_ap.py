@@ -6,24 +6,30 @@ import contextlib
 import io
 
 import numpy as np
+from pycocotools import mask as mask_utils
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 # Object area in HR pixels, half-open [low, high).
 SIZES = {'small': (0.0, 32.0**2), 'medium': (32.0**2, 96.0**2), 'large': (96.0**2, 1e10)}
-
-
 MAX_DETECTIONS = 100
 
 
 class _DifficultCOCOeval(COCOeval):
-    """pycocotools forgets every ignore flag but its own "crowd"; this one keeps the flag `difficult`."""
+    """Difficult objects as COCO's crowds, which any number of detections may match, but matched by ordinary IoU.
 
-    def _prepare(self) -> None:
-        super()._prepare()
-        for truths in self._gts.values():
-            for annotation in truths:
-                annotation['ignore'] = annotation['difficult']
+    pycocotools reads `iscrowd` twice: in matching it lifts the limit of one detection and ignores what matched, which
+    is VOC's rule for a difficult object; in the overlap it counts the share of the detection inside, which is not.
+    """
+
+    def computeIoU(self, imgId: int, catId: int) -> np.ndarray | list:
+        """IoU of the most confident detections with the objects, in the order of `evaluateImg`."""
+        truths, found = self._gts[imgId, catId], self._dts[imgId, catId]
+        if not truths or not found:
+            return []
+        order = np.argsort([-annotation['score'] for annotation in found], kind='mergesort')
+        boxes = [found[index]['bbox'] for index in order[: self.params.maxDets[-1]]]
+        return mask_utils.iou(boxes, [truth['bbox'] for truth in truths], [0] * len(truths))
 
 
 def coco_ap(results: list[dict], num_classes: int) -> tuple[dict[str, float], dict[str, np.ndarray]]:
@@ -52,7 +58,7 @@ def coco_ap(results: list[dict], num_classes: int) -> tuple[dict[str, float], di
     for index, (size, (low, high)) in enumerate(SIZES.items(), start=1):
         if not np.isnan(precision[..., index]).all():
             metrics[f'AP_{size}'] = float(np.nanmean(precision[..., index]))
-        metrics[f'gt_{size}'] = float(sum(not gt['difficult'] and low <= gt['area'] < high for gt in truth))
+        metrics[f'gt_{size}'] = float(sum(not gt['iscrowd'] and low <= gt['area'] < high for gt in truth))
     absent = np.isnan(precision[..., 0]).all(axis=(0, 1))
     per_class = np.where(absent, np.nan, np.nan_to_num(precision[..., 0]).mean(axis=(0, 1)))
     return metrics, {'AP': per_class}
@@ -66,7 +72,7 @@ def _coco_annotations(results: list[dict]) -> tuple[list[dict], list[dict]]:
         hr_area = float(r['hr_scale'][0]) * float(r['hr_scale'][1])
         for box, label, difficult in zip(_xywh(r['gt_boxes']), r['gt_labels'], r['gt_ignore'], strict=True):
             shared = {'id': len(truth) + 1, 'image_id': image_id, 'category_id': int(label), 'bbox': box}
-            truth.append(dict(shared, area=box[2] * box[3] * hr_area, iscrowd=0, difficult=int(difficult)))
+            truth.append(dict(shared, area=box[2] * box[3] * hr_area, iscrowd=int(difficult)))
         for box, label, score in zip(_xywh(r['boxes']), r['labels'], r['scores'], strict=True):
             shared = {'id': len(found) + 1, 'image_id': image_id, 'category_id': int(label), 'bbox': box}
             found.append(dict(shared, area=box[2] * box[3] * hr_area, score=float(score)))

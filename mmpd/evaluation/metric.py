@@ -1,6 +1,6 @@
 """PDMetric: every AP of this project from one pass, in original pixels, with object sizes in HR pixels.
 
-VOC AP (area and 11-point, IoU 0.5) is mmdet's own arithmetic; COCO-style AP is pycocotools'. Both see predictions and
+VOC AP (area and 11-point, IoU 0.5) is mmdet's own matching; COCO-style AP is pycocotools'. Both see predictions and
 ground truth in the pixels of the original image, whatever size the network saw: VOC's convention adds one pixel to each
 side, so an AP computed on reduced boxes is a different number.
 """
@@ -28,8 +28,8 @@ class PDMetric(BaseMetric):
     in HR pixels `AP_small` (< 32²), `AP_medium`, `AP_large` (≥ 96²) with the number of objects `gt_small` ….
     A size without objects has no AP key (its gt key is 0). Only the `MAX_DETECTIONS` most confident detections of an
     image and class count for the COCO-style AP, as in COCO. Difficult objects are matched by ordinary IoU and then
-    ignored, with what they matched; pycocotools' own "crowd" would match by the share of the detection inside it,
-    which is not VOC's rule.
+    ignored, with all that matched them, however many; pycocotools' own "crowd" would match by the share of the
+    detection inside it, which is not VOC's rule.
 
     Each data sample needs `gt_instances`, `ignored_instances` and `pred_instances` with boxes in original pixels, and
     `hr_scale_factor` (w, h; original → HR pixels; set where the network's input is reduced) or else `scale_factor`.

@@ -3,9 +3,12 @@
 import contextlib
 import io
 import json
+from fractions import Fraction
 
 from mmpd.errors import ConfigError, DataError
 from mmpd.evaluation.metric import PDMetric
+from mmpd.evaluation.voc_ap import eleven_point_ap
+
 
 import numpy as np
 import pytest
@@ -45,6 +48,7 @@ def random_samples(count=12, with_difficult=True, seed=0) -> list[dict]:
         gt = [(*corner, *(corner + rng.uniform(8, 150, 2)), rng.integers(2)) for corner in rng.uniform(0, 100, (6, 2))]
         difficult = gt[4:] if with_difficult else []
         found = [(*(np.array(row[:4]) + rng.normal(0, 4, 4)), row[4], rng.random()) for row in gt + gt[:2]]
+        found = [(x1, y1, max(x2, x1 + 1), max(y2, y1 + 1), *rest) for x1, y1, x2, y2, *rest in found]
         found += [(10, 10, 10 + size, 10 + size, rng.integers(2), rng.random()) for size in (20, 50, 120)]
         samples.append(sample(gt[: 6 - len(difficult)], found, difficult))
     return samples
@@ -116,6 +120,81 @@ def test_difficult_objects_neither_cost_nor_gain():
     metrics = evaluate([sample(gt, hit_one, difficult)])
     assert [metrics[key] for key in ('AP', 'AP50', 'AP50_11')] == pytest.approx([1, 1, 1])
     assert (metrics['gt_small'], metrics['gt_medium']) == (1, 0)
+
+
+@pytest.mark.parametrize('boxes', [0, 1, 2, 5])
+def test_any_number_of_boxes_on_a_difficult_object_is_ignored(boxes):
+    gt, difficult = (0, 0, 20, 20, 0), (50, 50, 80, 80, 0)
+    found = [(*gt, 0.5)] + [(50, 50, 80 + i / 10, 80, 0, 0.9 + i / 100) for i in range(boxes)]
+    metrics = evaluate([sample([gt], found, [difficult])])
+    assert [metrics[key] for key in ('AP', 'coco_AP50', 'AP75', 'AP50', 'AP50_11')] == pytest.approx([1] * 5)
+
+
+def test_coco_numbers_equal_the_definition_with_difficult_objects():
+    samples = [*random_samples(30, seed=3), sample([], [(0, 0, 40, 40, 0, 0.3)], [(0, 0, 40, 40, 0)])]
+    for item in samples:  # three boxes on each difficult object, and none on some of the others
+        difficult, found = item['ignored_instances'], item['pred_instances']
+        for shift in (0, 1, 2):
+            found['bboxes'] = torch.cat([found['bboxes'], difficult['bboxes'] + shift])
+            found['labels'] = torch.cat([found['labels'], difficult['labels']])
+            found['scores'] = torch.cat([found['scores'], torch.full((len(difficult['labels']),), 0.9 - shift / 10)])
+    metrics = evaluate(samples)
+    expected = [[ap_by_definition(samples, label, thr / 100) for label in (0, 1)] for thr in range(50, 100, 5)]
+    assert metrics['AP'] == pytest.approx(np.mean(expected)) and 0.1 < metrics['AP'] < 0.9
+    assert metrics['coco_AP50'] == pytest.approx(np.mean(expected[0]))
+    assert metrics['AP75'] == pytest.approx(np.mean(expected[5]))
+
+
+def ap_by_definition(samples: list[dict], label: int, threshold: float) -> float:
+    """COCO's AP in plain loops: each detection takes the free object that it overlaps most, else is ignored where it
+    overlaps a difficult one, else is wrong; mean precision envelope at the recalls 0, .01 … 1."""
+    outcomes, objects = [], 0
+    for item in samples:
+        rows = {name: item[name]['bboxes'][item[name]['labels'] == label].tolist() for name in item if '_inst' in name}
+        free = list(rows['gt_instances'])
+        objects += len(free)
+        scores = item['pred_instances']['scores'][item['pred_instances']['labels'] == label].tolist()
+        for score, box in sorted(zip(scores, rows['pred_instances'], strict=True), key=lambda row: -row[0]):
+            best = max(free, key=lambda other: iou(box, other), default=None)
+            if best is not None and iou(box, best) >= threshold:
+                free.remove(best)
+                outcomes.append((score, True))
+            elif all(iou(box, other) < threshold for other in rows['ignored_instances']):
+                outcomes.append((score, False))
+    hits, points = 0, []
+    for count, (_, hit) in enumerate(sorted(outcomes, key=lambda row: -row[0]), start=1):
+        hits += hit
+        points.append((hits / objects, hits / count))
+    return np.mean([max((p for r, p in points if r >= recall), default=0) for recall in np.linspace(0, 1, 101)])
+
+
+def iou(a, b) -> float:
+    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    both = max(width, 0) * max(height, 0)
+    return both / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both)
+
+
+@pytest.mark.parametrize('objects', [*range(1, 31), 1000])
+def test_eleven_points_equal_the_definition_at_every_recall(objects):
+    for hits in {*range(min(objects, 30) + 1), objects * 9 // 10}:
+        recall = np.arange(1, hits + 1) / objects
+        ap = eleven_point_ap(recall, np.ones(hits))
+        reached = [tenth for tenth in range(11) if hits and Fraction(hits, objects) >= Fraction(tenth, 10)]
+        assert ap == pytest.approx(len(reached) / 11), hits
+
+
+@pytest.mark.parametrize(('hits', 'expected'), [(9, 10), (5, 6), (2, 3), (3, 4), (6, 7), (7, 8)])
+def test_eleven_points_of_perfect_hits(hits, expected):
+    """Also mmdet's VOCMetric, but for 3, 6 and 7 tenths: its thresholds there lie one rounding above the tenth."""
+    gt = [(100 * i, 0, 100 * i + 50, 50, 0) for i in range(10)]
+    samples = [sample(gt, [(*box, 0.9 - i / 100) for i, box in enumerate(gt[:hits])])]
+    metrics = evaluate(samples, classes=('cat',))
+    assert metrics['AP50_11'] == pytest.approx(expected / 11)
+    reference = VOCMetric(eval_mode='11points')
+    reference.dataset_meta = {'classes': ('cat',)}
+    reference.process({}, samples)
+    missed = 1 / 11 if hits in (3, 6, 7) else 0
+    assert reference.compute_metrics(reference.results)['mAP'] == pytest.approx(expected / 11 - missed, abs=1e-3)
 
 
 def test_a_detection_inside_a_difficult_object_is_no_match_for_it():
