@@ -9,7 +9,6 @@ from mmpd.errors import ConfigError, DataError
 from mmpd.evaluation.metric import PDMetric
 from mmpd.evaluation.voc_ap import eleven_point_ap
 
-
 import numpy as np
 import pytest
 import torch
