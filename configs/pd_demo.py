@@ -1,8 +1,6 @@
 # The demo (`make demo`): small RetinaNets on the drawn set of mmpd/demo/draw.py, HR 256×192 → LR 64×48.
 # In minutes a larger teacher gets no better than a small one, so the teacher has the assistant's size here.
 # `plain` is the control: the student's network, size, starting weights and epochs, and no guide.
-import os
-
 _base_ = ['_base_/runtime.py']
 
 ratio = 4
@@ -18,7 +16,7 @@ optim_wrapper = dict(
 )
 
 demo_set = dict(seed=0, n_train=240, n_val=40, n_test=100, size=(256, 192))  # arguments of draw_demo_set
-data_root = os.environ.get('MMPD_DEMO_ROOT', 'work_dirs/demo/data') + '/'
+data_root = '{{$MMPD_DEMO_ROOT:work_dirs/demo/data}}/'
 common = dict(type='PDVOCDataset', data_root=data_root, metainfo=dict(classes=('ring', 'star', 'checker', 'stripes')))
 data = dict(
     train=dict(ann_file='ImageSets/Main/train.txt', **common),
@@ -59,4 +57,4 @@ stages = dict(
     plain=dict(detector=resnet18, overrides=small, size='lr', init_from='assistant'),
     student=dict(detector=resnet18, overrides=small, size='lr', guide='assistant', init_from='guide', terms=terms),
 )
-del os, common, train_cfg
+del common, train_cfg

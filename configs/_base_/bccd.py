@@ -1,7 +1,5 @@
 # BCCD blood cells (364 images 640×480, MIT): RBC, WBC, Platelets. HR is 320×240.
-import os
-
-data_root = os.environ.get('MMPD_BCCD_ROOT', 'data/BCCD') + '/'
+data_root = '{{$MMPD_BCCD_ROOT:data/BCCD}}/'
 common = dict(type='PDVOCDataset', data_root=data_root, metainfo=dict(classes=('RBC', 'WBC', 'Platelets')))
 data = dict(
     train=dict(ann_file='ImageSets/Main/train.txt', filter_cfg=dict(filter_empty_gt=True), **common),
@@ -13,4 +11,4 @@ data = dict(
     val_batch_size=16,
     num_workers=2,
 )
-del os, common
+del common

@@ -1,8 +1,6 @@
 # FGVC-Aircraft (100 variants) as it is downloaded: data/images, data/images_variant_*.txt. HR 224.
 # Trained on trainval, so nothing is left to choose on: the last epoch is taken, not the best on test.
-import os
-
-data_root = os.environ.get('MMPD_AIRCRAFT_ROOT', 'data/fgvc-aircraft-2013b')
+data_root = '{{$MMPD_AIRCRAFT_ROOT:data/fgvc-aircraft-2013b}}'
 data = dict(
     train=dict(type='mmdet.SeededDataset', dataset=dict(type='FGVCAircraft', data_root=data_root, split='trainval')),
     val=dict(type='FGVCAircraft', data_root=data_root, split='test'),
@@ -12,4 +10,4 @@ data = dict(
     num_workers=4,
 )
 save_best = None
-del os, data_root
+del data_root

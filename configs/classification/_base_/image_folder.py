@@ -1,8 +1,6 @@
 # Any images in folders: <root>/{train,val,test}/<class>/*.jpg, the same class folders in each split, empty ones too.
 # HR 224.
-import os
-
-data_root = os.environ.get('MMPD_IMAGES_ROOT', 'data/images')
+data_root = '{{$MMPD_IMAGES_ROOT:data/images}}'
 data = dict(
     train=dict(
         type='mmdet.SeededDataset', dataset=dict(type='CustomDataset', data_root=data_root, data_prefix='train')
@@ -13,4 +11,4 @@ data = dict(
     batch_size=64,
     num_workers=4,
 )
-del os, data_root
+del data_root

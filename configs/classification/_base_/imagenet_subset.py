@@ -1,9 +1,7 @@
 # Some classes of ImageNet-1k: <root>/train/<wnid>/*.JPEG, <root>/val/<wnid>/*.JPEG, and a text file with one wnid a
 # line (ImageNet-100: 100 lines). HR 224. Its val is the test set; the last epoch is taken.
-import os
-
-data_root = os.environ.get('MMPD_IMAGENET_ROOT', 'data/imagenet')
-classes = os.environ.get('MMPD_IMAGENET_CLASSES', data_root + '/classes.txt')
+data_root = '{{$MMPD_IMAGENET_ROOT:data/imagenet}}'
+classes = '{{$MMPD_IMAGENET_CLASSES:<root>/classes.txt}}'.replace('<root>', data_root)
 listed = dict(type='mmdet.ClassFolders', data_root=data_root, classes=classes)
 data = dict(
     train=dict(type='mmdet.SeededDataset', dataset=dict(data_prefix='train', **listed)),
@@ -14,4 +12,4 @@ data = dict(
     num_workers=4,
 )
 save_best = None
-del os, data_root, classes, listed
+del data_root, classes, listed

@@ -1,7 +1,5 @@
 # Objects of VOC2007 as 96-pixel images, made by tools/voc_to_crops.py: 20 classes, 3 in 8 are persons. HR 64.
-import os
-
-data_root = os.environ.get('MMPD_CROPS_ROOT', 'data/voc-crops')
+data_root = '{{$MMPD_CROPS_ROOT:data/voc-crops}}'
 data = dict(
     train=dict(
         type='mmdet.SeededDataset', dataset=dict(type='CustomDataset', data_root=data_root, data_prefix='train')
@@ -24,4 +22,4 @@ data = dict(
     batch_size=64,
     num_workers=2,
 )
-del os, data_root
+del data_root
