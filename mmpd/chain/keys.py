@@ -7,13 +7,13 @@ the preflight's (`mmpd.check.preflight`).
 from __future__ import annotations
 
 import difflib
-import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
 from typing import Any
 
 from ..errors import ConfigError
+from .sizes import lr_size
 
 # Made by the chain for every stage: a value at the top of a chain config would be overwritten without a word.
 MADE_BY_THE_CHAIN = {
@@ -138,13 +138,13 @@ def check_sizes(name: str, hr_scale: Iterable[int], ratio: Fraction, model: Mapp
         ConfigError
     """
     width, height = hr_scale
-    side = math.ceil(min(width, height) / ratio)
-    seen = f'{math.ceil(width / ratio)}×{math.ceil(height / ratio)}'
+    seen = lr_size((width, height), ratio)
     finest = min(_strides(model), default=1)
-    if side < finest:
+    if min(seen) < finest:
         raise ConfigError(
-            f'stages.{name} sees images of {seen} pixels (data.hr_scale = {tuple(hr_scale)}, ratio = {ratio}), and one '
-            f'cell of its finest level has {finest}: lower ratio, raise data.hr_scale, or give a finer pyramid'
+            f'stages.{name} sees images of {seen[0]}×{seen[1]} pixels (data.hr_scale = {tuple(hr_scale)}, ratio = '
+            f'{ratio}), and one cell of its finest level has {finest}: lower ratio, raise data.hr_scale, or give a '
+            'finer pyramid'
         )
     divisor = (model.get('data_preprocessor') or {}).get('pad_size_divisor', 1)
     if min(width, height) < divisor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from typing import TYPE_CHECKING
 
 from mmengine.config import ConfigDict
@@ -14,6 +13,7 @@ from ..errors import ConfigError
 if TYPE_CHECKING:
     from ..chain.chain import Chain
 from ..chain.datasets import innermost
+from ..chain.sizes import lr_size
 from ..chain.task import TASKS
 
 META_KEYS = list(PAIR_META_KEYS)  # a list, so that a dumped config compares equal to its source
@@ -83,12 +83,10 @@ class DetectionTask:
         ]
 
     def deploy_pipeline(self, chain: Chain, name: str) -> list[dict]:
-        """Native LR images, stock transforms only."""
-        width, height = chain.config.data.hr_scale
-        ratio = chain.stage_ratio(name)
+        """Native LR images, stock transforms only; one of the size that the reduction makes passes unchanged."""
         return [
             dict(type='LoadImageFromFile'),
-            dict(type='Resize', scale=(math.ceil(width / ratio), math.ceil(height / ratio)), keep_ratio=True),
+            self._resize(lr_size(chain.config.data.hr_scale, chain.stage_ratio(name))),
             dict(type='LoadAnnotations', with_bbox=True),
             dict(type='PackDetInputs', meta_keys=META_KEYS[:5]),
         ]

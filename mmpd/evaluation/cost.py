@@ -19,8 +19,10 @@ from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
 from ..chain.chain import Chain
+from ..chain.sizes import lr_size
 from ..chain.stage import stage_detector
 from ..chain.task import task_of
+from ..data.reduction import parse_ratio
 from ..errors import ConfigError
 from .measure import Network
 
@@ -98,9 +100,7 @@ def network_cost(model: dict, size: tuple[int, int], name: str = '', pyramid: st
 
 def stage_size(chain: Chain, name: str) -> tuple[int, int]:
     """(width, height) of the images that a stage's network sees, in their own pixels."""
-    ratio = chain.stage_ratio(name)
-    width, height = chain.config.data.hr_scale
-    return math.ceil(width / ratio), math.ceil(height / ratio)
+    return lr_size(chain.config.data.hr_scale, chain.stage_ratio(name))
 
 
 def chain_costs(chain: Chain) -> list[Cost]:
@@ -126,16 +126,13 @@ def size_of(network: Network) -> tuple[int, int]:
     Raises:
         ConfigError: the pipeline has no Resize with a fixed scale.
     """
-    from ..data.reduction import parse_ratio
-
     size: tuple[int, int] | None = None
     for transform in network.pipeline:
         kind = str(transform['type']).rpartition('.')[2]
         if kind in ('Resize', 'ResizeEdge') and isinstance(transform.get('scale'), (tuple, list)):
             size = (int(transform['scale'][0]), int(transform['scale'][1]))
         elif kind == 'ReduceResolution' and size:
-            ratio = parse_ratio(transform['ratio'])
-            size = (math.ceil(size[0] / ratio), math.ceil(size[1] / ratio))
+            size = lr_size(size, parse_ratio(transform['ratio']))
     if size is None:
         raise ConfigError(
             'the test pipeline has no Resize(scale=(width, height)), so the image size is unknown: give --size'
