@@ -134,8 +134,6 @@ def toy_family(name: str, root: Path, **changes: Any) -> Chain:
     for stage, overrides in TOY[name].items():
         entry = config.stages[stage]
         entry.overrides = merge(entry.get('overrides', {}), overrides)
-        if 'feature' in entry.get('terms', {}):
-            entry.terms.feature.max_size = 1000.0  # half of a 64-pixel image would mask every level
     config.pretrained = False
     config.data = toy_data(root)
     config.merge_from_dict(changes)

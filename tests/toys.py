@@ -25,7 +25,7 @@ from torch import nn
 
 CLASSES = ('square', 'disc')
 TERMS = dict(
-    feature=dict(type='FeatureTerm', max_size=1000.0),
+    feature=dict(type='FeatureTerm'),
     response=dict(type='ResponseTerm'),
     isrd=dict(type='ISRDTerm', loss_weight=0.1),
 )

@@ -55,6 +55,8 @@ class Alignment:
     Attributes:
         plan: see `plan_alignment`.
         stem: shape of the student's stem; guide_feats, student_feats: shapes of the feature maps.
+        positives: positives of each student level in training, see `mmpd.align.positives`; None: not counted. `AFPHook`
+            counts them before the first iteration of every run, also a resumed one, and gets the same.
     """
 
     def __init__(self, guide: NetworkView, student: NetworkView, ratio: Fraction, kind: str = 'auto') -> None:
@@ -70,6 +72,11 @@ class Alignment:
         self.plan: AlignmentPlan = plan_alignment(
             guide.levels(self.guide_feats), student.levels(self.student_feats), ratio, kind
         )
+        self.positives: tuple[int, ...] | None = None
+
+    def trains(self, student: int) -> bool:
+        """Whether a student level has positives in training; True where that was not counted."""
+        return self.positives is None or self.positives[student] > 0
 
     @staticmethod
     def _check_levels(owner: str, levels: Sequence[Level], n_feats: int) -> None:
@@ -98,6 +105,16 @@ class Alignment:
                     f'student level {match.student} and its guide levels {match.guides} have {counts} priors per cell'
                 )
         return None
+
+    def distribution_problem(self) -> str | None:
+        """Why the distance distributions of this pair (GFL) cannot be compared where strides agree; None: they can."""
+        bins = [getattr(view.head, 'reg_max', None) for view in (self.guide, self.student)]
+        if None in bins or bins[0] == bins[1] or not any(match.exact for match in self.plan.matches):
+            return None
+        return (
+            f'reg_max is {bins[0]} in the guide head and {bins[1]} in the student head, so their distributions have '
+            f'{bins[0] + 1} and {bins[1] + 1} bins; set the same bbox_head.reg_max in overrides'
+        )
 
     def main_guide(self, match: Match) -> int:
         """The guide level nearest in size, whose features serve a student level."""

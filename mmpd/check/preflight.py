@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from ..align.plan import Level
+from ..align.positives import annotated_images, count_positives
 from ..chain.chain import Chain
 from ..chain.detector import walk_dicts
 from ..chain.stage import init_file, stage_config
@@ -60,13 +61,15 @@ BIG_SHARE = 0.3
 @dataclass(frozen=True)
 class LevelRow:
     """One pyramid level in the report: the `sizes` that it fits (HR pixels), the `share` of the training boxes in them,
-    and `partner`: the levels of the other network that it meets."""
+    `partner`: the levels of the other network that it meets, and `positives`: its share of the positives in training
+    (None: not counted, see `mmpd.align.positives`)."""
 
     level: Level
     channels: int
     sizes: tuple[float, float]
     share: float
     partner: str
+    positives: float | None = None
 
 
 @dataclass
@@ -237,7 +240,9 @@ def _check_pyramids(check: StageCheck, model: Any, chain: Chain, data: TrainData
     if alignment is None:
         view = view_of(model)
         _, shapes = view.probe(256, 256)
-        check.levels['student'] = _rows(view.levels(shapes), shapes, ratio, data, {})
+        levels = view.levels(shapes)
+        counts = count_positives(view.head, levels, annotated_images(data.dataset))
+        check.levels['student'] = _rows(levels, shapes, ratio, data, {}, counts)
     else:
         verify_alignment(alignment, (96, 160))
         plan = alignment.plan
@@ -251,7 +256,9 @@ def _check_pyramids(check: StageCheck, model: Any, chain: Chain, data: TrainData
             for m in plan.served()
             for g in m.guides
         }
-        check.levels['student'] = _rows(plan.student, alignment.student_feats, ratio, data, how)
+        images = annotated_images(data.dataset)
+        alignment.positives = count_positives(alignment.student.head, plan.student, images)
+        check.levels['student'] = _rows(plan.student, alignment.student_feats, ratio, data, how, alignment.positives)
         check.levels['guide'] = _rows(plan.guide, alignment.guide_feats, guide_ratio, data, back)
         gaps = uncovered(*([row.sizes for row in check.levels[who]] for who in ('guide', 'student')))
         check.gaps = [(low, high, data.share((low, high))) for low, high in gaps]
@@ -274,10 +281,18 @@ def _check_pyramids(check: StageCheck, model: Any, chain: Chain, data: TrainData
     check.findings += [finding] if finding else []
 
 
-def _rows(levels: Sequence[Level], shapes: Sequence, ratio: float, data: TrainData, partners: dict) -> list[LevelRow]:
+def _rows(
+    levels: Sequence[Level],
+    shapes: Sequence,
+    ratio: float,
+    data: TrainData,
+    partners: dict,
+    positives: Sequence[int] | None = None,
+) -> list[LevelRow]:
     """`ratio` = HR side / side of this network's input."""
     rows = []
     for index, (level, shape) in enumerate(zip(levels, shapes, strict=True)):
         sizes = fitting_sizes(level.scaled(ratio))
-        rows.append(LevelRow(level, shape.channels, sizes, data.share(sizes), partners.get(index, '')))
+        share = positives[index] / sum(positives) if positives else None
+        rows.append(LevelRow(level, shape.channels, sizes, data.share(sizes), partners.get(index, ''), share))
     return rows

@@ -172,7 +172,7 @@ def loss_findings(
             )
         elif row.term and not row.gradient:
             why = (
-                f'lower its threshold, check frozen_stages and max_size, or remove it (terms.{row.term} = None)'
+                f'lower its threshold, check frozen_stages, or remove it (terms.{row.term} = None)'
                 if sure
                 else 'normal while the guide, not trained (enough) yet, is sure of nothing'
             )

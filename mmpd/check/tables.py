@@ -52,7 +52,7 @@ def _print_data(check: StageCheck, console: Console) -> None:
         console.print(f'{check.below_cell} boxes ({share:.1%}) have a side below one cell of its finest level')
 
 
-COLUMNS = ('level', 'stride', 'grid', 'channels', 'anchors', 'fits (HR pixels)', 'boxes')
+COLUMNS = ('level', 'stride', 'grid', 'channels', 'anchors', 'fits (HR pixels)', 'boxes', 'positives')
 
 
 def _level_table(check: StageCheck, who: str) -> Table:
@@ -68,7 +68,9 @@ def _level_table(check: StageCheck, who: str) -> Table:
         sides = sorted({round(math.sqrt(w * h), 1) for w, h in row.level.anchors})
         anchors = f'{len(row.level.anchors)}: {", ".join(f"{s:g}" for s in sides)}' if sides else 'points'
         grid = ' × '.join(str(math.ceil(side / row.level.stride)) for side in (width, height))
-        cells = (index, f'{row.level.stride:g}', grid, row.channels, anchors, _sizes(*row.sizes), f'{row.share:.0%}')
+        fits = (_sizes(*row.sizes), f'{row.share:.0%}')
+        positives = 'not counted' if row.positives is None else f'{row.positives:.1%}' if row.positives else 'none'
+        cells = (index, f'{row.level.stride:g}', grid, row.channels, anchors, *fits, positives)
         table.add_row(*map(str, cells), *([row.partner or 'nothing, masked'] if paired else []))
     return table
 

@@ -1,4 +1,4 @@
-"""AFPHook: print the alignment, and verify it on a dummy batch before the first iteration."""
+"""AFPHook: verify the alignment on a dummy batch, count the levels' positives, and print both before training."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 
 from ..align.alignment import Alignment
+from ..align.positives import annotated_images, count_positives
 from ..errors import ConfigError
 
 
@@ -28,6 +29,8 @@ class AFPHook(Hook):
         if alignment is None:  # a stage without a guide
             return
         verify_alignment(alignment, self.size)
+        images = annotated_images(runner.train_dataloader.dataset)
+        alignment.positives = count_positives(alignment.student.head, alignment.plan.student, images)
         runner.logger.info('AFP: ' + describe_plan(alignment))
 
 
@@ -76,6 +79,9 @@ def describe_plan(alignment: Alignment) -> str:
     for match in plan.matches:
         level = plan.student[match.student].scaled(plan.ratio)
         left = f'  student level {match.student}: stride {level.stride:g}, objects of about {level.size:.0f}'
+        if alignment.positives:
+            share = alignment.positives[match.student] / sum(alignment.positives)
+            left += f', {share:.1%} of the positives' if share else ', no positive: no feature imitation'
         if not match.guides:
             lines.append(f'{left} ← no guide level, masked')
             continue

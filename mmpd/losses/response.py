@@ -72,7 +72,10 @@ def weighted_giou(boxes: Tensor, targets: Tensor, weights: Tensor, normaliser: T
 
 
 def distribution_kl(student: Tensor, guide: Tensor, weights: Tensor, normaliser: Tensor, temperature: float) -> Tensor:
-    """KL of the distance distributions × T², averaged over the four sides (LD, Zheng et al. 2022, eq. 5).
+    """KL of the distance distributions × T², mean over the R bins and the four sides (LD, Zheng et al. 2022, eq. 5).
+
+    The mean over bins is the scale of mmdet's `KnowledgeDistillationKLDivLoss`, in which LD's published weights are
+    given; the sum, which a KL is, would be R = reg_max + 1 times larger (17 for GFL's default).
 
     Args:
         student, guide: (B, n, 4, R) logits over distances in strides; meaningful only where the strides agree.
@@ -80,5 +83,5 @@ def distribution_kl(student: Tensor, guide: Tensor, weights: Tensor, normaliser:
     """
     log_student = F.log_softmax(student.float() / temperature, dim=-1)
     log_guide = F.log_softmax(guide.detach().float() / temperature, dim=-1)
-    kl = (log_guide.exp() * (log_guide - log_student)).sum(dim=-1).mean(dim=-1)
+    kl = (log_guide.exp() * (log_guide - log_student)).mean(dim=(-2, -1))
     return (kl * weights).sum() * temperature**2 / normaliser

@@ -5,6 +5,9 @@ Legend: map (B, C, h, w) → (B, C_out, r·h, r·w), r = p/q.
 
 from __future__ import annotations
 
+import math
+from fractions import Fraction
+
 import torch.nn.functional as F
 from mmdet.registry import MODELS
 from mmengine.model import BaseModule
@@ -14,7 +17,7 @@ from ..data.reduction import parse_ratio
 
 
 class FSRBlock(nn.Module):
-    """3×3 convolution → PixelShuffle(⌈r⌉), for a rational r followed by an exact box resampling to r times the grid.
+    """3×3 convolution → PixelShuffle(⌈r⌉), for a rational r followed by `resample_exact` to r times the grid.
 
     Args:
         in_channels: C. out_channels: C_out. ratio: r ≥ 1.
@@ -33,9 +36,26 @@ class FSRBlock(nn.Module):
         fine = self.shuffle(self.conv(x))
         if self.ratio.denominator == 1:
             return fine
-        # ceil: the grid of an HR map of stride s is ceil(HR / s)
-        size = [-(-side * self.ratio.numerator // self.ratio.denominator) for side in x.shape[-2:]]
-        return F.interpolate(fine, size, mode='bilinear', align_corners=False, antialias=True)
+        return resample_exact(fine, self.ratio / self.upscale)
+
+
+def resample_exact(fine: Tensor, scale: Fraction) -> Tensor:
+    """Shrink a map by exactly `scale`: output cell j is read at its own centre, (j + 1/2) / scale input cells.
+
+    The output has ⌈scale · side⌉ cells, as an HR map of stride s has ⌈HR / s⌉. Resizing to that size instead would
+    stretch the grid wherever scale · side is not whole: by up to 0.59 cells at its far end.
+
+    Args:
+        fine: (B, C, h, w). scale: in [1/2, 1].
+    """
+    height, width = (math.ceil(side * scale) for side in fine.shape[-2:])
+    extra = math.ceil(1 / scale)  # torch rounds the output's size down: give it one cell more, and cut that off
+    padded = F.pad(fine, (0, extra, 0, extra), mode='replicate')
+    resized = F.interpolate(
+        padded, scale_factor=float(scale), mode='bilinear', align_corners=False,
+        recompute_scale_factor=False,
+    )  # fmt: skip
+    return resized[..., :height, :width]
 
 
 @MODELS.register_module()

@@ -19,20 +19,18 @@ class FeatureTerm(Term):
     Where the channel widths differ, a learned 1×1 convolution brings the student's map to the guide's width; it is
     part of the term, so it leaves no key in the student.
 
+    Levels without a positive in training are left out, and the mean is over what is left: the guide's maps there are
+    noise. `Alignment.positives` has the counts; where they can't be taken, no level is left out.
+
     Args:
         loss: 'pkd', 'mse' or 'cwd'.
-        max_size: levels whose typical object is larger than this (HR pixels) are left out: they have no positive in
-            training, so the guide's maps there are noise. None: half of the HR image's longer side.
     """
 
-    def __init__(
-        self, alignment: Alignment, loss: str = 'pkd', loss_weight: float = 1.0, max_size: float | None = None
-    ) -> None:
+    def __init__(self, alignment: Alignment, loss: str = 'pkd', loss_weight: float = 1.0) -> None:
         super().__init__(alignment, loss_weight)
         if loss not in FEATURE_LOSSES:
             raise ConfigError(f'terms.feature.loss = {loss!r} is unknown: use one of {sorted(FEATURE_LOSSES)}')
         self.loss = FEATURE_LOSSES[loss]
-        self.max_size = max_size
         self.adapters = nn.ModuleDict()
         for match in alignment.plan.served():
             have = alignment.student_feats[match.student].channels
@@ -41,20 +39,20 @@ class FeatureTerm(Term):
                 self.adapters[str(match.student)] = nn.Conv2d(have, want, 1)
 
     def forward(self, step: Step) -> dict[str, Tensor]:
-        max_size = self.max_size or max(step.images_hr.shape[-2:]) / 2
-        losses = []
-        sizes = [step.alignment.plan.guide[aligned.guide].size for aligned in step.aligned_features]
-        if len(sizes) > 1 and min(sizes) > max_size:
-            raise ConfigError(
-                f'terms.feature.max_size = {max_size:g} masks every level (typical objects: '
-                f'{[round(size) for size in sizes]} HR pixels), the loss would be 0 without a word: raise max_size'
-            )
-        for aligned, size in zip(step.aligned_features, sizes, strict=True):
+        losses, unused = [], []
+        for aligned in step.aligned_features:
+            adapter = self.adapters[key] if (key := str(aligned.student)) in self.adapters else None
+            if not step.alignment.trains(aligned.student):
+                unused += list(adapter.parameters()) if adapter is not None else []
+                continue
             feature = step.feats_lr[aligned.student]
-            adapter = str(aligned.student)
-            if adapter in self.adapters:
-                feature = self.adapters[adapter](feature)
-            loss = self.loss(feature, aligned.features, step.valid(feature.shape[-2:]))
-            masked = size > max_size and len(sizes) > 1
-            losses.append(loss * 0 if masked else loss)
-        return {'loss_feature': self.loss_weight * sum(losses) / len(losses)}  # type: ignore[dict-item]
+            feature = feature if adapter is None else adapter(feature)
+            losses.append(self.loss(feature, aligned.features, step.valid(feature.shape[-2:])))
+        if not losses:
+            raise ConfigError(
+                f'terms.feature: no student level that a guide level serves has a positive in training (positives by '
+                f'level: {step.alignment.positives}), so the loss would be 0 without a word; change student_pyramid '
+                'or align, or remove terms.feature (terms.feature = None)'
+            )
+        nothing = sum(parameter.sum() * 0 for parameter in unused)  # DDP stops on a parameter that no loss reaches
+        return {'loss_feature': self.loss_weight * (sum(losses) / len(losses) + nothing)}  # type: ignore[dict-item]

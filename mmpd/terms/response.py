@@ -47,6 +47,9 @@ class ResponseTerm(Term):
         problem = alignment.response_problem()
         if problem:
             raise ConfigError(f'terms.response: {problem}; remove terms.response (terms.response = None) for this pair')
+        problem = alignment.distribution_problem()
+        if problem:
+            raise ConfigError(f'terms.response: {problem}')
         self.box_weight = box_weight
         self.threshold = threshold
         self.beta = beta

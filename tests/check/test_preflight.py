@@ -50,6 +50,8 @@ def test_a_sound_stage_has_no_findings_and_every_loss_is_shown(root):
     assert {row.term for row in result.losses} == {'', 'feature', 'response', 'isrd'}
     assert all(row.value > 0 and row.gradient > 0 for row in result.losses)
     assert result.boxes > 0 and '4 images' in result.data[0]
+    positives = [row.positives for row in result.levels['student']]
+    assert sum(positives) == pytest.approx(1) and positives[0] > 0.1 and positives[-1] == 0
     assert result.inputs['guide'] == tuple(2 * side for side in result.inputs['student'])
     assert [row.partner for row in result.levels['student']] == [
         f'guide {i} same grid' for i in range(len(result.levels['guide']))
@@ -86,7 +88,6 @@ def test_zero_terms_are_warnings_until_the_guide_is_sure_of_something(root):
         ('student', {'stages.student.overrides.bbox_head.num_classes': 3}, ['2 classes', '3', 'num_classes']),
         ('student', {'stages.student.overrides.neck.num_outs': 2}, ['fpn.py', 'num_outs', 'overrides']),
         ('student', {'stages.student.align': 'window', 'ratio': '3/2'}, ["align = 'window'", 'ratio 3/2', 'resample']),
-        ('student', {'stages.student.terms.feature.max_size': 1.0}, ['terms.feature', 'max_size']),
         ('student', {'stages.student.terms.feature.loss': 'psd'}, ['terms.feature.loss', "'psd'", 'pkd']),
         ('student', {'stages.student.terms.isrd.loss_weight': float('inf')}, ['terms.isrd', 'not finite']),
         ('student', {'stages.student.overrides.backbone.frozen_stages': 1}, ['frozen_stages = 1', 'ISRD', '-1']),

@@ -8,12 +8,13 @@ from tests.toys import build_distiller, first_losses
 import pytest
 import torch
 
-FEATURE = dict(type='FeatureTerm', max_size=1000.0)
+FEATURE = dict(type='FeatureTerm')
 
 
 def test_a_feature_term_that_masks_every_level_is_an_error_and_not_a_zero(tmp_path: Path):
-    distiller = build_distiller(tmp_path, terms=dict(feature=dict(type='FeatureTerm', max_size=1.0)))
-    with pytest.raises(ConfigError, match='max_size = 1 masks every level'):
+    distiller = build_distiller(tmp_path, terms=dict(feature=FEATURE))
+    distiller.alignment.positives = (0, 0, 0, 0)
+    with pytest.raises(ConfigError, match='terms.feature: no student level .* has a positive.*student_pyramid'):
         first_losses(distiller)
 
 

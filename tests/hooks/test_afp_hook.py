@@ -11,6 +11,12 @@ import pytest
 import torch
 
 
+def runner(model) -> SimpleNamespace:
+    """What the hook needs of a Runner, with a training set that has no boxes."""
+    logger, loader = logging.getLogger('toy'), SimpleNamespace(dataset=[])
+    return SimpleNamespace(model=model, logger=logger, train_dataloader=loader)
+
+
 @pytest.fixture
 def distiller(tmp_path):
     return build_distiller(tmp_path)
@@ -39,7 +45,7 @@ def test_a_head_that_assumes_another_stride_is_named(tmp_path):
 def test_verification_changes_neither_modes_nor_statistics(distiller):
     distiller.train()
     before = {key: value.clone() for key, value in distiller.state_dict().items()}
-    AFPHook().before_train(SimpleNamespace(model=distiller, logger=logging.getLogger('toy')))
+    AFPHook().before_train(runner(distiller))
     assert all(module.training for module in distiller.modules())
     assert not any(module.training for module in distiller.guide.modules())
     assert all(torch.equal(value, before[key]) for key, value in distiller.state_dict().items())
@@ -63,5 +69,5 @@ def test_a_stage_without_a_guide_is_left_alone():
 
 def test_the_plan_is_logged(distiller, caplog):
     with caplog.at_level(logging.INFO):
-        AFPHook(size=(32, 64)).before_train(SimpleNamespace(model=distiller, logger=logging.getLogger('toy')))
+        AFPHook(size=(32, 64)).before_train(runner(distiller))
     assert 'AFP: window plan' in caplog.text

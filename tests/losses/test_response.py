@@ -6,6 +6,7 @@ from mmpd.losses.response import distribution_kl, location_weights, quality_foca
 
 import pytest
 import torch
+from mmdet.models.losses import KnowledgeDistillationKLDivLoss
 
 ONE = torch.tensor(1.0)
 
@@ -97,8 +98,23 @@ def test_distribution_kl_is_the_weighted_divergence():
     p, q = torch.softmax(guide / 10, -1), torch.softmax(student / 10, -1)
     expected = float(sum((p[0, 0, side] * (p[0, 0, side] / q[0, 0, side]).log()).sum() for side in range(4)))
     loss = distribution_kl(student, guide, weights, torch.tensor(2.0), 10.0)
-    assert float(loss) == pytest.approx(expected / 4 * 0.3 * 100 / 2, rel=1e-3)
+    assert float(loss) == pytest.approx(expected / (4 * 5) * 0.3 * 100 / 2, rel=1e-3)
     assert float(distribution_kl(guide, guide, weights, ONE, 10.0)) == 0.0
+
+
+@pytest.mark.parametrize('bins', [5, 17])
+def test_distribution_kl_has_the_scale_of_mmdets(bins):
+    """mmdet's LD head averages KnowledgeDistillationKLDivLoss over the four sides: published weights are for that."""
+    generator = torch.Generator().manual_seed(0)
+    student, guide = (3 * torch.randn(1, 6, 4, bins, generator=generator) for _ in range(2))
+    weights = torch.rand(1, 6, generator=generator)
+    theirs = KnowledgeDistillationKLDivLoss(T=10)(
+        student.view(-1, bins),
+        guide.view(-1, bins),
+        weight=weights.view(-1, 1).expand(-1, 4).reshape(-1),
+        avg_factor=4.0,
+    )
+    torch.testing.assert_close(distribution_kl(student, guide, weights, ONE, 10.0), theirs)
 
 
 @pytest.mark.parametrize(

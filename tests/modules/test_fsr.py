@@ -2,7 +2,7 @@
 
 from fractions import Fraction
 
-from mmpd.modules.fsr import FSR, FSRBlock
+from mmpd.modules.fsr import FSR, FSRBlock, resample_exact
 from tests.toys import build_model, toy_retinanet
 
 import pytest
@@ -17,15 +17,21 @@ def test_the_grid_is_ratio_times_finer(ratio, size):
     assert list(out.shape) == [2, 6, *expected]
 
 
-@pytest.mark.parametrize('ratio', ['3/2', '4/3'])
-def test_rational_resampling_does_not_shift(ratio):
-    """A ramp over the shuffled grid stays the same ramp over the final one."""
-    block = FSRBlock(1, 1, ratio)
-    block.conv, block.shuffle = torch.nn.Identity(), torch.nn.Upsample(scale_factor=block.upscale, mode='bilinear')
-    ramp = ((torch.arange(12) + 0.5) / 12).expand(1, 1, 12, 12)
-    out = block(ramp)[0, 0, 0]
-    expected = (torch.arange(len(out)) + 0.5) / len(out)
-    torch.testing.assert_close(out[2:-2], expected[2:-2], atol=0.01, rtol=0)
+@pytest.mark.parametrize('ratio', ['3/2', '4/3', '5/2', '7/3', '11/10'])
+@pytest.mark.parametrize('side', [12, 13, 17])
+def test_rational_resampling_lands_on_the_hr_cell_centres(ratio, side):
+    """A ramp tells its own position: HR cell j must read j + 1/2, also where side · ratio is not whole. Resizing to the
+    rounded-up grid instead stretches it, by up to 0.59 cells at its end."""
+    exact = Fraction(ratio)
+    upscale = -(-exact.numerator // exact.denominator)
+    fine = (torch.arange(side * upscale) + 0.5) * float(exact) / upscale  # in HR cells
+    out = resample_exact(fine.expand(1, 1, len(fine), -1), exact / upscale)
+    assert out.shape[-2:] == (-(-side * exact.numerator // exact.denominator),) * 2
+    inner = slice(1, -1)
+    for row in (out[0, 0, 2], out[0, 0, -4]):
+        torch.testing.assert_close(row[inner], (torch.arange(len(row)) + 0.5)[inner], atol=1e-4, rtol=0)
+    flat = resample_exact(torch.full((1, 1, 6, 7), 3.0), exact / upscale)
+    torch.testing.assert_close(flat, torch.full_like(flat, 3.0))
 
 
 def test_as_a_neck_in_a_list_the_head_runs_on_the_finer_grid():

@@ -56,12 +56,13 @@ def test_adapters_only_where_widths_differ(tmp_path):
     assert not any(key.startswith('terms') for key in wider.student.state_dict())
 
 
-def test_levels_of_objects_too_large_for_the_image_do_not_count(tmp_path):
+def test_levels_without_a_positive_do_not_count(tmp_path):
     """A level without a positive in training: its guide map is noise, and must not pull at the student."""
-    distiller = build(tmp_path, f=dict(type='FeatureTerm', loss='mse', max_size=20.0))
+    distiller = build(tmp_path, f=dict(type='FeatureTerm', loss='mse'))
+    distiller.alignment.positives = (5, 0, 0, 0)
     first_losses(distiller)['loss_feature'].backward()
     gradients = [conv.conv.weight.grad for conv in distiller.student.neck.fpn_convs]
-    assert gradients[0].abs().sum() > 0 and all(g is not None and not g.any() for g in gradients[1:])
+    assert gradients[0].abs().sum() > 0 and not any(g is not None and g.any() for g in gradients[1:])
 
 
 def test_the_box_loss_counts_only_where_the_guide_is_right(tmp_path):
@@ -112,6 +113,32 @@ def test_responses_of_other_anchors_are_refused_with_the_remedy(tmp_path):
     head['anchor_generator'] = {**head['anchor_generator'], 'ratios': [0.5, 1.0, 2.0]}
     with pytest.raises(ConfigError, match='priors per cell.*terms.response = None'):
         build(tmp_path, student=dict(start_level=0, bbox_head=head), r=dict(type='ResponseTerm'))
+
+
+def toy_gfl(start_level: int, reg_max: int) -> dict:
+    model = toy_retinanet(start_level=start_level)
+    head = {key: model['bbox_head'][key] for key in ('num_classes', 'in_channels', 'feat_channels', 'stacked_convs')}
+    generator = {**model['bbox_head']['anchor_generator'], 'octave_base_scale': 8}
+    norm = dict(type='GN', num_groups=2, requires_grad=True)
+    model['bbox_head'] = dict(
+        type='GFLHead',
+        norm_cfg=norm,
+        reg_max=reg_max,
+        anchor_generator=generator,
+        loss_bbox=dict(type='GIoULoss'),
+        **head,
+    )
+    model['train_cfg'] = dict(assigner=dict(type='ATSSAssigner', topk=9), allowed_border=-1, pos_weight=-1, debug=False)
+    return {**model, 'type': 'GFL'}
+
+
+def test_distributions_of_other_lengths_are_refused_with_both_numbers(tmp_path):
+    pair = dict(guide=toy_gfl(1, 16), init=False, terms=dict(r=dict(type='ResponseTerm')), guide_checkpoint=None)
+    with pytest.raises(ConfigError, match='reg_max is 16 in the guide head and 8 in the student.*17 and 9 bins'):
+        build_distiller(tmp_path, student=unfrozen(toy_gfl(0, 8)), **pair)
+    assert build_distiller(tmp_path, student=unfrozen(toy_gfl(0, 16)), **pair)
+    # where no strides agree no distributions are compared, so any will do
+    assert build_distiller(tmp_path, student=unfrozen(toy_gfl(1, 8)), ratio='3/2', **pair)
 
 
 def test_fsr_without_a_common_level_is_refused():

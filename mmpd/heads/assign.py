@@ -1,0 +1,90 @@
+"""Where a dense head's own assigner puts the objects of an image: its training targets, without its loss.
+
+A head family is one function, as in `mmpd.heads.base`. Assigners that look at predictions (RTMDet, TOOD, PAA's second
+step) have no answer before a network is trained.
+
+Legend: n = locations of all levels, level by level in the order (h, w, A); g = objects of the image.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from mmdet.models.dense_heads import AnchorHead, FCOSHead
+from mmdet.models.task_modules.assigners import ATSSAssigner, MaxIoUAssigner
+from mmdet.models.task_modules.prior_generators import anchor_inside_flags
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
+
+Grids = Sequence[tuple[int, int]]
+Assign = Callable[[Any, Grids, tuple[int, int], Tensor, Tensor], Tensor | None]
+ASSIGNS: dict[type, Assign] = {}
+
+
+def register_assign(*head_types: type) -> Callable[[Assign], Assign]:
+    """Register `assign(head, grids, image_size, boxes, ignored) -> (n,)` for head classes, see `assigned`."""
+
+    def register(assign: Assign) -> Assign:
+        ASSIGNS.update(dict.fromkeys(head_types, assign))
+        return assign
+
+    return register
+
+
+def assigned(
+    head: nn.Module | None, grids: Grids, image_size: tuple[int, int], boxes: Tensor, ignored: Tensor
+) -> Tensor | None:
+    """What each location of a head is trained on in one image.
+
+    Args:
+        grids: (h, w) of each level. image_size: (height, width). boxes: (g, 4); ignored: (i, 4) boxes of objects that
+            are neither found nor missed. All in pixels of the head's network.
+
+    Returns:
+        (n,) int64: 1 + index of the object, 0 background, -1 neither; None where the head's family is unknown or its
+        assigner needs predictions.
+    """
+    for base in type(head).__mro__:
+        if base in ASSIGNS:
+            return ASSIGNS[base](head, grids, image_size, boxes, ignored)
+    return None
+
+
+@register_assign(AnchorHead)
+def assign_anchors(head: Any, grids: Grids, image_size: tuple[int, int], boxes: Tensor, ignored: Tensor):
+    """MaxIoU and ATSS, as `_get_targets_single` of mmdet's anchor heads calls them, before any sampling."""
+    assigner = getattr(head, 'assigner', None)
+    if type(assigner) not in (MaxIoUAssigner, ATSSAssigner) or getattr(assigner, 'alpha', None) is not None:
+        return None
+    levels = head.prior_generator.grid_priors(list(grids), device=boxes.device)
+    anchors = torch.cat(levels)
+    everywhere = torch.ones(len(anchors), dtype=torch.bool, device=boxes.device)
+    inside = anchor_inside_flags(anchors, everywhere, image_size, head.train_cfg['allowed_border'])
+    gt = InstanceData(bboxes=boxes, labels=torch.zeros(len(boxes), dtype=torch.long, device=boxes.device))
+    arguments = [InstanceData(priors=anchors[inside]), gt, InstanceData(bboxes=ignored)]
+    if isinstance(assigner, ATSSAssigner):
+        counts = [int(part.sum()) for part in inside.split([len(level) for level in levels])]
+        arguments.insert(1, counts)
+    result = torch.full((len(anchors),), -1, dtype=torch.long, device=boxes.device)
+    result[inside] = assigner.assign(*arguments).gt_inds
+    return result
+
+
+@register_assign(FCOSHead)
+def assign_points(head: Any, grids: Grids, image_size: tuple[int, int], boxes: Tensor, ignored: Tensor):
+    """FCOS: the smallest object around the point whose longest side distance lies in the level's range."""
+    if type(head).get_targets is not FCOSHead.get_targets:  # AutoAssign and CondInst train on something else
+        return None
+    points = head.prior_generator.grid_priors(list(grids), device=boxes.device)
+    # labels that no class has tell the objects apart
+    gt = InstanceData(bboxes=boxes, labels=-1 - torch.arange(len(boxes), device=boxes.device))
+    labels = torch.cat(head.get_targets(points, [gt])[0])
+    return (-labels).clamp(min=0)
+
+
+def level_grids(strides: Sequence[float], size: tuple[int, int]) -> list[tuple[int, int]]:
+    """(h, w) of each level on an image of (height, width) pixels: a pyramid halves with ceil."""
+    return [(math.ceil(size[0] / stride), math.ceil(size[1] / stride)) for stride in strides]
