@@ -3,8 +3,13 @@
 Shapes: input (N, C, H, W); weight (O, C / groups, kh, kw); offset (N, 2 * deform_groups * kh * kw, h, w) as y, x pairs
 for each kernel cell, in input cells; mask (N, deform_groups * kh * kw, h, w); output (N, O, h, w).
 Backward passes run the forward again under autograd: the extension's interface carries no graph between the two.
+
+A sample at or beyond -1 or H (W) is outside: it contributes nothing and its offset gets no gradient. Offsets that are
+no finite number make their output cell NaN (ours; the compiled operator counts them as outside, and the network trains
+on): a run that has diverged is to be stopped by its loss.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +17,9 @@ import torch
 import torchvision
 from torch import Tensor
 
-from .precision import full_precision
+from .precision import full_precision, gradients
+
+_FAR = 1e6  # cells; further than any feature map is wide, and still a whole number in float32
 
 
 def _deform_conv(
@@ -35,15 +42,38 @@ def _deform_conv(
             f'deformable convolution: input {tuple(input.shape)}, weight {tuple(weight.shape)} and offset '
             f'{tuple(offset.shape)} do not fit groups={group}, deform_groups={deform_groups}'
         )
-    return torchvision.ops.deform_conv2d(input, offset, weight, bias, stride, padding, dilation, mask)
+    kernel, size = (weight.shape[2], weight.shape[3]), (input.shape[2], input.shape[3])
+    within = _offsets_within(offset, kernel, size, stride, padding, dilation)
+    result = torchvision.ops.deform_conv2d(input, within, weight, bias, stride, padding, dilation, mask)
+    return result.masked_fill(~offset.isfinite().all(dim=1, keepdim=True), math.nan)
 
 
-def _gradients(function: Callable[..., Tensor], inputs: list[Tensor], grad_output: Tensor) -> tuple[Tensor, ...]:
-    """Gradients of function(*inputs) in all inputs, times grad_output."""
-    with torch.enable_grad():
-        leaves = [tensor.detach().requires_grad_() for tensor in full_precision(*inputs)]
-        result = function(*leaves)
-    return torch.autograd.grad(result, leaves, grad_output.to(result))
+def _offsets_within(
+    offset: Tensor,
+    kernel: tuple[int, int],
+    size: tuple[int, int],
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+    dilation: tuple[int, int],
+) -> Tensor:
+    """offset with the samples that are outside a map of `size`, NaN and inf among them, moved far away.
+
+    torchvision gives 0 for all that is outside, as mmcv does, but looks there in two other ways. At exactly -1 it takes
+    the slope of the first row (column) for the gradient: a layer with zero offsets and padding is there in its first
+    step. And it takes a NaN for an array index, which ends the process on CPU. What is moved has no gradient.
+    """
+    grid = (offset.shape[2], offset.shape[3])
+    positions = offset.unflatten(1, (-1, kernel[0], kernel[1], 2)).movedim(4, 0)  # (2, N, groups, kh, kw, h, w)
+    inside = []
+    for axis in (0, 1):
+        cells = torch.arange(grid[axis], device=offset.device) * stride[axis] - padding[axis]
+        taps = torch.arange(kernel[axis], device=offset.device) * dilation[axis]
+        start = taps[:, None] + cells  # (kernel side, grid side), whole cells: one rounding when the offset is added
+        start = start[:, None, :, None] if axis == 0 else start[None, :, None, :]
+        position = positions[axis] + start
+        inside.append((position > -1) & (position < size[axis]))
+    keep = torch.stack(inside, dim=4).flatten(1, 4)
+    return torch.where(keep, offset, offset.new_full((), _FAR))
 
 
 def _geometry(kw: dict[str, int]) -> dict[str, Any]:
@@ -81,7 +111,7 @@ def deform_conv_backward_input(
     def forward(x: Tensor, shift: Tensor) -> Tensor:
         return _deform_conv(x, shift, full_weight, None, None, **_geometry(kw))
 
-    by_input, by_offset = _gradients(forward, [input, offset], grad_output)
+    by_input, by_offset = gradients(forward, [input, offset], grad_output)
     grad_input.copy_(by_input)
     grad_offset.copy_(by_offset)
 
@@ -103,7 +133,7 @@ def deform_conv_backward_parameters(
         return _deform_conv(full_input, full_offset, weight, None, None, **_geometry(kw))
 
     # Linear in the weight: any value of it has the same gradient.
-    (by_weight,) = _gradients(forward, [torch.zeros_like(grad_weight)], grad_output)
+    (by_weight,) = gradients(forward, [torch.zeros_like(grad_weight)], grad_output)
     grad_weight.add_(by_weight.to(grad_weight), alpha=scale)
 
 
@@ -177,11 +207,11 @@ def modulated_deform_conv_backward(
         shift, modulation = (_read_as_grid(maps, grad_output.shape[2:]) for maps in (shift, modulation))
         return _deform_conv(x, shift, kernel, modulation, None, **_modulated_geometry(kw))
 
-    gradients = _gradients(forward, [input, offset, weight, mask], grad_output)
-    grad_input.copy_(gradients[0])
-    grad_offset.copy_(gradients[1])
-    grad_weight.add_(gradients[2].to(grad_weight))
-    grad_mask.copy_(gradients[3])
+    found = gradients(forward, [input, offset, weight, mask], grad_output)
+    grad_input.copy_(found[0])
+    grad_offset.copy_(found[1])
+    grad_weight.add_(found[2].to(grad_weight))
+    grad_mask.copy_(found[3])
     if with_bias:
         grad_bias.add_(grad_output.sum(dim=(0, 2, 3)))
 
@@ -233,8 +263,8 @@ def ms_deform_attn_backward(
     def forward(cells: Tensor, locations: Tensor, weights: Tensor) -> Tensor:
         return _attend(cells, spatial_shapes, locations, weights)
 
-    gradients = _gradients(forward, [value, sampling_locations, attention_weights], grad_output)
-    for target, gradient in zip((grad_value, grad_sampling_loc, grad_attn_weight), gradients, strict=True):
+    found = gradients(forward, [value, sampling_locations, attention_weights], grad_output)
+    for target, gradient in zip((grad_value, grad_sampling_loc, grad_attn_weight), found, strict=True):
         target.copy_(gradient)
 
 

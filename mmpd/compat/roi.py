@@ -2,6 +2,9 @@
 
 Shapes: features (N, C, H, W); rois (K, 5) as batch index, x1, y1, x2, y2 in input pixels; pooled (K, C, h, w).
 `spatial_scale` = 1 / stride of the features.
+
+A RoI with a side that is no finite number is pooled to NaN (ours: as an array index it would end the process on CPU, or
+be pooled to zeros and hide that the run has diverged).
 """
 
 import math
@@ -15,6 +18,12 @@ from torch import Tensor
 from .precision import full_precision
 
 _MAX = 0  # mmcv's code for pool_mode='max'; 1 is 'avg'
+
+
+def without_broken(rois: Tensor) -> tuple[Tensor, Tensor]:
+    """rois (K, 5) with zeros for each that holds a NaN or inf, and which those are, (K, 1, 1, 1) bool."""
+    broken = ~rois.isfinite().all(dim=1, keepdim=True)
+    return rois.masked_fill(broken, 0), broken[:, :, None, None]
 
 
 def roi_align_forward(
@@ -39,9 +48,11 @@ def roi_align_forward(
         aligned: half-pixel shift, and no minimal size of 1 cell.
     """
     features, rois = full_precision(input, rois)
+    rois, broken = without_broken(rois)
     size = (aligned_height, aligned_width)
     if pool_mode != _MAX:
-        output.copy_(torchvision.ops.roi_align(features, rois, size, spatial_scale, sampling_ratio, aligned))
+        pooled = torchvision.ops.roi_align(features, rois, size, spatial_scale, sampling_ratio, aligned)
+        output.copy_(pooled.masked_fill(broken, math.nan))
         return
     for k, roi in enumerate(rois.tolist()):
         y, x = _sampling_points(roi[1:], size, spatial_scale, sampling_ratio, aligned, features)
@@ -49,6 +60,7 @@ def roi_align_forward(
         output[k], winner = values.max(dim=-1)
         argmax_y[k] = y.expand_as(values).gather(-1, winner[..., None]).squeeze(-1)
         argmax_x[k] = x.expand_as(values).gather(-1, winner[..., None]).squeeze(-1)
+    output.masked_fill_(broken, math.nan)
 
 
 def roi_align_backward(
@@ -69,6 +81,7 @@ def roi_align_backward(
     Both modes are linear in the features once the winning positions are known: the gradient at zero is the gradient.
     """
     grad_output, rois, argmax_y, argmax_x = full_precision(grad_output, rois, argmax_y, argmax_x)
+    rois, _ = without_broken(rois)
     features = torch.zeros_like(grad_input, dtype=grad_output.dtype, requires_grad=True)
     with torch.enable_grad():
         if pool_mode == _MAX:
@@ -153,6 +166,7 @@ def roi_pool_forward(
         argmax: (K, C, h, w) int32, written: row * W + column of the maximum, -1 for empty bins.
     """
     height, width = input.shape[2:]
+    rois, broken = without_broken(rois)
     output.zero_()
     argmax.fill_(-1)
     for k, (index, x1, y1, x2, y2) in enumerate(rois.tolist()):
@@ -166,6 +180,7 @@ def roi_pool_forward(
                 output[k, :, i, j], winner = cells.flatten(1).max(dim=1)
                 row, column = winner // (right - left), winner % (right - left)
                 argmax[k, :, i, j] = ((top + row) * width + left + column).int()
+    output.masked_fill_(broken, math.nan)
 
 
 def _bin_edges(start: float, end: float, bins: int, limit: int) -> list[tuple[int, int]]:
@@ -187,6 +202,7 @@ def roi_pool_backward(
     spatial_scale: float,
 ) -> None:
     """Add the gradient of the features to grad_input (N, C, H, W): each bin's goes to its maximum."""
+    rois, _ = without_broken(rois)
     channels, cells = grad_input.shape[1], grad_input.shape[2] * grad_input.shape[3]
     image_channel = rois[:, 0].long()[:, None] * channels + torch.arange(channels, device=rois.device)
     index = image_channel[:, :, None, None] * cells + argmax.long()

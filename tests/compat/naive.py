@@ -109,6 +109,20 @@ def roi_pool(features: Tensor, rois: Tensor, size: tuple[int, int], scale: float
     return result
 
 
+def deform_sample(plane: Tensor, y: Tensor, x: Tensor) -> Tensor:
+    """As deformable convolution has it: positions are tensors, with gradient; nothing at or beyond -1 and H (W)."""
+    height, width = plane.shape
+    total = plane.new_zeros(())
+    if not (-1 < y < height and -1 < x < width):
+        return total
+    top, left = math.floor(y.detach()), math.floor(x.detach())
+    for row, weight_y in ((top, top + 1 - y), (top + 1, y - top)):
+        for column, weight_x in ((left, left + 1 - x), (left + 1, x - left)):
+            if 0 <= row < height and 0 <= column < width:
+                total = total + plane[row, column] * weight_y * weight_x
+    return total
+
+
 def deform_conv(
     x: Tensor,
     offset: Tensor,
@@ -136,9 +150,9 @@ def deform_conv(
                         entry = deform_group * kernel_h * kernel_w + cell
                         dy, dx = offset[n, 2 * entry, i, j], offset[n, 2 * entry + 1, i, j]
                         row, column = divmod(cell, kernel_w)
-                        y = i * stride[0] - padding[0] + row * dilation[0] + float(dy)
-                        z = j * stride[1] - padding[1] + column * dilation[1] + float(dx)
-                        value = bilinear(x[n, channel], y, z) * mask[n, entry, i, j]
+                        y = i * stride[0] - padding[0] + row * dilation[0] + dy
+                        z = j * stride[1] - padding[1] + column * dilation[1] + dx
+                        value = deform_sample(x[n, channel], y, z) * mask[n, entry, i, j]
                         for o in outputs:
                             result[n, o, i, j] += weight[o, channel % group_channels, row, column] * value
     return result

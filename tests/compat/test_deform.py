@@ -49,6 +49,48 @@ def test_gradcheck(device):
     assert gradcheck(lambda *t: modulated_deform_conv2d(*t, *GEOMETRY), (x, offset, mask, weight, bias), fast_mode=True)
 
 
+@pytest.mark.parametrize('device', DEVICES)
+@pytest.mark.parametrize('reach', [0, 2])
+@pytest.mark.parametrize('modulated', [False, True])
+def test_gradients_of_samples_on_the_grid(device, modulated, reach):
+    """Whole offsets put samples on -1 and H (W), where there is no slope, and on the cells, where there are two."""
+    generator = torch.Generator().manual_seed(0)
+    offset = torch.randint(-reach, reach + 1, (1, 12, 3, 4), generator=generator)
+    shapes = [(1, 1, 3, 3), (1, 6, 3, 4), (1, 1, 3, 2), (1, 1, 3, 4)]
+    x, mask, weight, towards = (torch.rand(*shape, dtype=torch.double, generator=generator) for shape in shapes)
+    leaves = [t.to(device).requires_grad_() for t in (x, offset.double(), weight, *([mask] if modulated else []))]
+    geometry = (1, 1), (1, 1), (1, 1), 1, 1
+    if modulated:
+        found = modulated_deform_conv2d(leaves[0], leaves[1], leaves[3], leaves[2], None, *geometry)
+        expected = naive.deform_conv(leaves[0], leaves[1], leaves[3], leaves[2], *geometry)
+    else:
+        found = deform_conv2d(*leaves, *geometry)
+        expected = naive.deform_conv(*leaves[:2], torch.ones_like(mask).to(device), leaves[2], *geometry)
+    assert torch.allclose(found, expected)
+    for gradient, by_definition in zip(
+        torch.autograd.grad(found, leaves, towards.to(found)),
+        torch.autograd.grad(expected, leaves, towards.to(found)),
+        strict=True,
+    ):
+        assert torch.allclose(gradient, by_definition)
+
+
+def test_first_step_of_a_zero_initialised_layer():
+    """Its samples are on the grid, and with padding on -1 and H (W): the offset branch learns from inside alone."""
+    torch.manual_seed(0)
+    layer, x = ModulatedDeformConv2dPack(2, 2, 3, padding=1).double(), torch.randn(1, 2, 3, 3).double()
+    torch.nn.init.uniform_(layer.weight)
+    layer(x).square().sum().backward()
+    found = layer.conv_offset.weight.grad.clone()
+
+    layer.zero_grad()
+    dy, dx, mask = layer.conv_offset(x).chunk(3, dim=1)
+    offset = torch.cat([dy, dx], dim=1)  # mmcv names them so; the operator reads pairs
+    expected = naive.deform_conv(x, offset, mask.sigmoid(), layer.weight, (1, 1), (1, 1), (1, 1), 1, 1)
+    expected.square().sum().backward()
+    assert torch.allclose(found, layer.conv_offset.weight.grad)
+
+
 def test_zero_offset_is_a_convolution():
     x, offset, _, weight, _ = inputs()
     plain = torch.nn.functional.conv2d(x, weight, None, *GEOMETRY[:4])
