@@ -17,7 +17,7 @@ optim_wrapper = dict(
 
 demo_set = dict(seed=0, n_train=240, n_val=40, n_test=100, size=(256, 192))  # arguments of draw_demo_set
 data_root = '{{$MMPD_DEMO_ROOT:work_dirs/demo/data}}/'
-common = dict(type='PDVOCDataset', data_root=data_root, metainfo=dict(classes=('ring', 'star', 'checker', 'stripes')))
+common = dict(type='PDVOCDataset', data_root=data_root, metainfo=dict(classes=('red', 'infected', 'white', 'platelet')))
 data = dict(
     train=dict(ann_file='ImageSets/Main/train.txt', **common),
     val=dict(ann_file='ImageSets/Main/val.txt', **common),

@@ -1,10 +1,25 @@
-"""Imports every module that registers something in mmdet's registries (the target of `custom_imports`)."""
+"""Imports every module that registers something in mmdet's registries, at their first look-up.
 
-from .data import pair  # noqa: F401
-from .data.voc import dataset  # noqa: F401
-from .det import task  # noqa: F401
-from .distill import distiller  # noqa: F401
-from .evaluation import metric  # noqa: F401
-from .hooks import afp_hook, checkpoint_hook, epoch_length_hook, finite_hook, init_hook, seed_hook  # noqa: F401
-from .modules import fsr as fsr_neck  # noqa: F401
-from .terms import feature, fsr, isrd, response, roi  # noqa: F401
+Importing it also makes mmengine load and resume through mmpd.io.
+"""
+
+import contextlib as _contextlib
+import io as _io
+import warnings as _warnings
+
+# The host prints a line for each optional package that it does not find, at the start of every tool.
+with _contextlib.redirect_stdout(_io.StringIO()), _warnings.catch_warnings():
+    _warnings.simplefilter('ignore')
+    from .compat.mmengine_loading import install_safe_loading
+    from .data import pair
+    from .data.voc import dataset
+    from .det import task
+    from .distill import distiller
+    from .evaluation import metric
+    from .hooks import afp_hook, checkpoint_hook, epoch_length_hook, finite_hook, init_hook, seed_hook
+    from .modules import fsr as fsr_neck
+    from .terms import feature, fsr, isrd, response, roi
+
+install_safe_loading()
+# AFP decodes whole batches with the head's own coder, which works and is what it warns of.
+_warnings.filterwarnings('ignore', message='.*onnx_delta2bbox is deprecated')

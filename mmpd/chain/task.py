@@ -1,4 +1,4 @@
-"""What a chain must know of its task: pipelines, dataloaders and metrics. Detection is here.
+"""What a chain must know of its task: pipelines, dataloaders and metrics (the contract, and who fulfils it).
 
 Another task is one class with the same methods, registered in TASKS; the core has no other branch for it.
 """
@@ -14,7 +14,7 @@ from ..errors import ConfigError
 if TYPE_CHECKING:
     from .chain import Chain
 
-TASKS = Registry('task of a chain')
+TASKS = Registry('task of a chain', locations=['mmpd.register'])
 
 
 def task_of(chain: Chain) -> Any:

@@ -1,8 +1,8 @@
 """The demo's data: a small VOC-layout set, drawn with NumPy and OpenCV, the same pixels for the same seed.
 
-Four classes that differ by shape or by pattern and never by colour, on textured backgrounds with distractors. Most
-objects are 10–28 pixels wide: at a quarter of the side a pattern's cells shrink to a pixel or two, so a low-resolution
-detector loses something that a high-resolution one can teach.
+Blood smears: crowded red cells, some of them infected (a dark dot inside), a few large white cells with a lobed nucleus,
+and platelets. At HR the dot and the platelets are plain to see; at a quarter of the side a dot is one pixel and a platelet
+two, so a low-resolution detector loses something that a high-resolution one can teach.
 """
 
 import json
@@ -16,13 +16,13 @@ import numpy as np
 from ..data.voc.annotation import VOCObject, write_voc_xml
 from ..errors import DataError
 
-CLASSES = ('ring', 'star', 'checker', 'stripes')
+CLASSES = ('red', 'infected', 'white', 'platelet')
 MARKER = 'demo_set.json'
-_VERSION = 2
+_VERSION = 3
 _SUPERSAMPLE = 4
-_SIDE_SMALL, _SIDE_LARGE = (10, 28), (28, 72)  # longest side in HR pixels
-_SHARE_SMALL = 0.65
-_MAX_COVERED = 0.15  # share of an object that a later one may hide
+_SIDES = {'red': (18, 26), 'infected': (18, 26), 'white': (34, 48), 'platelet': (7, 11)}  # HR pixels
+_COUNTS = {'red': (6, 12), 'infected': (2, 5), 'white': (0, 2), 'platelet': (2, 5)}  # in an image of 256×192
+_MAX_COVERED = 0.25  # share of an object that later ones may hide, each
 
 
 def draw_demo_set(
@@ -86,90 +86,92 @@ def draw_image(rng: np.random.Generator, size: tuple[int, int]) -> tuple[np.ndar
     image = _background(rng, *size)
     owner = np.full(image.shape[:2], -1)  # index of the object a pixel shows
     areas: list[int] = []
-    boxes: list[tuple[int, int, int, int]] = []
-    names: list[str] = []
-    for _ in range(rng.integers(8, 15)):
-        name = str(rng.choice(CLASSES))
-        mask, tone = _draw_object(rng, name)
+    objects: list[VOCObject] = []
+    crowd = size[0] * size[1] / (256 * 192)
+    counts = {name: round(crowd * rng.integers(low, high + 1)) for name, (low, high) in _COUNTS.items()}
+    names = [name for name in CLASSES for _ in range(max(counts[name], name == 'red'))]
+    for name in sorted(names, key=lambda name: _SIDES[name][1], reverse=True):  # small ones on top: none is hidden whole
+        mask, colour = _draw_cell(rng, name)
         placed = _place(rng, mask, owner, areas)
         if placed is None:
             continue
         y, x = placed
         window = (slice(y, y + mask.shape[0]), slice(x, x + mask.shape[1]))
-        image[window] = _paint(rng, image[window], mask, tone)
+        image[window] = image[window] * (1 - mask[..., None]) + colour * mask[..., None]
         owner[window][mask > 0.5] = len(areas)
         areas.append(int((mask > 0.5).sum()))
-        boxes.append((x + 1, y + 1, x + mask.shape[1], y + mask.shape[0]))
-        names.append(name)
+        objects.append(VOCObject(name, (x + 1.0, y + 1.0, float(x + mask.shape[1]), float(y + mask.shape[0]))))
     image = cv2.GaussianBlur(image, (0, 0), 0.5) + 4 * rng.standard_normal(image.shape, np.float32)
-    objects = [VOCObject(name, tuple(map(float, box))) for name, box in zip(names, boxes, strict=True)]  # type: ignore[arg-type]
     return np.clip(image, 0, 255).astype(np.uint8), objects
 
 
 def _background(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
-    """Noise at several scales over a gradient, with strokes and arcs that look like pieces of objects; float32."""
-    image = np.full((height, width, 3), rng.uniform(70, 180, 3), np.float32)
-    slope_x, slope_y = rng.uniform(-40, 40, (2, 3))
+    """A bright smear, lit unevenly, with soft stains; float32 BGR."""
+    image = np.full((height, width, 3), rng.uniform(195, 225) + rng.normal(0, 6, 3), np.float32)
+    slope_x, slope_y = rng.uniform(-14, 14, (2, 3))
     image += (np.linspace(-1, 1, width)[None, :, None] * slope_x).astype(np.float32)
     image += (np.linspace(-1, 1, height)[:, None, None] * slope_y).astype(np.float32)
-    for cell, strength in ((80, 28), (32, 16), (12, 9), (4, 6)):
-        grid = rng.normal(0, strength, (height // cell + 2, width // cell + 2, 1)) * rng.uniform(0.6, 1.2, 3)
+    for cell, strength in ((64, 7), (16, 4), (4, 3)):
+        grid = rng.normal(0, strength, (height // cell + 2, width // cell + 2, 1)) * rng.uniform(0.7, 1.1, 3)
         noise = cv2.resize(grid.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
         image += np.asarray(noise, np.float32)
-    mean_colour = image.mean((0, 1))
-    for _ in range(rng.integers(8, 16)):
-        colour = (mean_colour + rng.normal(0, 45, 3)).tolist()
-        x, y = int(rng.integers(width)), int(rng.integers(height))
-        thickness = int(rng.integers(1, 4))
-        if rng.random() < 0.5:
-            end = (x + int(rng.integers(-70, 71)), y + int(rng.integers(-70, 71)))
-            cv2.line(image, (x, y), end, colour, thickness, cv2.LINE_AA)
-        else:
-            axes = (int(rng.integers(6, 50)), int(rng.integers(6, 50)))
-            start = int(rng.integers(360))
-            cv2.ellipse(image, (x, y), axes, start, 0, int(rng.integers(40, 160)), colour, thickness, cv2.LINE_AA)
     return image
 
 
-def _draw_object(rng: np.random.Generator, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """One object, cropped to its pixels: coverage 0..1 and tone 0..1 (0 dark, 1 light), both h × w float32."""
-    low, high = _SIDE_SMALL if rng.random() < _SHARE_SMALL else _SIDE_LARGE
-    side = float(np.exp(rng.uniform(np.log(low), np.log(high))))
+def _draw_cell(rng: np.random.Generator, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """One cell, cropped to its pixels: coverage 0..1 (h × w) and colour (h × w × 3, BGR), both float32."""
+    low, high = _SIDES[name]
+    side = float(rng.uniform(low, high))
     cells = int(np.ceil(side)) + 2
     canvas = cells * _SUPERSAMPLE
     axis = (np.arange(canvas) + 0.5) / _SUPERSAMPLE - cells / 2
-    angle = rng.uniform(-np.pi, np.pi) if name in ('ring', 'star') else rng.uniform(-0.4, 0.4)
-    stretch = rng.uniform(0.8, 1.0)
+    angle, stretch = rng.uniform(-np.pi, np.pi), rng.uniform(0.8, 1.0)
     u = (axis[None, :] * np.cos(angle) + axis[:, None] * np.sin(angle)) / (side / 2)
     v = (-axis[None, :] * np.sin(angle) + axis[:, None] * np.cos(angle)) / (side / 2 * stretch)
-    mask, tone = _SHAPES[name](u, v)
-    mask, tone = (cv2.resize(a.astype(np.float32), (cells, cells), interpolation=cv2.INTER_AREA) for a in (mask, tone))
+    inside, colour = _CELLS[name](rng, u, v)
+    mask = cv2.resize(inside.astype(np.float32), (cells, cells), interpolation=cv2.INTER_AREA)
+    colour = cv2.resize(colour.astype(np.float32), (cells, cells), interpolation=cv2.INTER_AREA)
     rows, columns = np.flatnonzero((mask > 0.5).any(1)), np.flatnonzero((mask > 0.5).any(0))
     window = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
-    return mask[window], tone[window]
+    return mask[window] * rng.uniform(0.8, 0.95), colour[window]
 
 
-def _ring(u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _stain(rng: np.random.Generator, colour: tuple[int, int, int]) -> np.ndarray:
+    return np.array(colour, np.float32) + rng.normal(0, 8, 3) + rng.normal(0, 8)
+
+
+def _red(rng: np.random.Generator, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A disc, pale in the middle."""
     radius = np.hypot(u, v)
-    return (radius < 1) & (radius > 0.5), np.ones_like(u)
+    pale = 0.55 * np.clip(1 - radius / rng.uniform(0.45, 0.7), 0, 1)[..., None]
+    return radius < 1, _stain(rng, (140, 130, 205)) * (1 - pale) + 215 * pale
 
 
-def _star(u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    turn = np.abs((np.arctan2(v, u) / (2 * np.pi) * 5) % 1 - 0.5) * 2  # 0 between two points, 1 at a point
-    return np.hypot(u, v) < 0.42 + 0.58 * turn**1.5, np.ones_like(u)
+def _infected(rng: np.random.Generator, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A red cell with a parasite: a dark dot a quarter as wide as the cell, off the middle."""
+    inside, colour = _red(rng, u, v)
+    angle, away = rng.uniform(-np.pi, np.pi), rng.uniform(0.2, 0.5)
+    dot = np.hypot(u - away * np.cos(angle), v - away * np.sin(angle)) < rng.uniform(0.24, 0.32)
+    return inside, np.where(dot[..., None], _stain(rng, (110, 40, 80)), colour)
 
 
-def _checker(u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    inside = np.maximum(np.abs(u), np.abs(v)) < 0.85
-    return inside, (np.floor((u / 0.85 + 1) * 1.5) + np.floor((v / 0.85 + 1) * 1.5)) % 2
+def _white(rng: np.random.Generator, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A pale cell with a lobed, dark nucleus."""
+    colour = np.broadcast_to(_stain(rng, (205, 175, 185)), (*u.shape, 3))
+    nucleus = np.zeros(u.shape, bool)
+    for _ in range(rng.integers(2, 5)):
+        angle, away = rng.uniform(-np.pi, np.pi), rng.uniform(0.1, 0.45)
+        nucleus |= np.hypot(u - away * np.cos(angle), v - away * np.sin(angle)) < rng.uniform(0.3, 0.45)
+    return np.hypot(u, v) < 1, np.where(nucleus[..., None], _stain(rng, (135, 60, 105)), colour)
 
 
-def _stripes(u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    inside = np.maximum(np.abs(u), np.abs(v)) < 0.85
-    return inside, np.floor((v / 0.85 + 1) * 1.5) % 2
+def _platelet(rng: np.random.Generator, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A small granular fleck."""
+    edge = 0.85 + 0.15 * np.cos(rng.integers(3, 6) * np.arctan2(v, u) + rng.uniform(0, 6))
+    return np.hypot(u, v) < edge, np.broadcast_to(_stain(rng, (170, 90, 140)), (*u.shape, 3))
 
 
-_SHAPES = {'ring': _ring, 'star': _star, 'checker': _checker, 'stripes': _stripes}
+_CELLS = {'red': _red, 'infected': _infected, 'white': _white, 'platelet': _platelet}
 
 
 def _place(rng: np.random.Generator, mask: np.ndarray, owner: np.ndarray, areas: list[int]) -> tuple[int, int] | None:
@@ -184,17 +186,3 @@ def _place(rng: np.random.Generator, mask: np.ndarray, owner: np.ndarray, areas:
         if all(count <= _MAX_COVERED * area for count, area in zip(counts, areas, strict=True)):
             return y, x
     return None
-
-
-def _paint(rng: np.random.Generator, under: np.ndarray, mask: np.ndarray, tone: np.ndarray) -> np.ndarray:
-    """Blend an object over `under`: two random colours, one well lighter and one well darker than the place.
-
-    Plain shapes take either one, so that no class is always the lighter.
-    """
-    local = under.mean((0, 1))
-    light = local + rng.uniform(45, 95) + rng.normal(0, 22, 3)
-    dark = local - rng.uniform(45, 95) + rng.normal(0, 22, 3)
-    if rng.random() < 0.5:
-        light, dark = dark, light
-    colour = tone[..., None] * light + (1 - tone[..., None]) * dark
-    return under * (1 - mask[..., None]) + colour * mask[..., None]
