@@ -14,9 +14,16 @@ from torch import Tensor
 MIN_CELLS = 8
 """Valid cells below which mean and deviation of a channel say nothing; such grids are skipped."""
 
+CONSTANT = 1e-6
+"""Deviation over mean below which a float32 channel is constant: what varies in it is rounding."""
+
 
 def pkd_loss(student: Tensor, guide: Tensor, valid: Tensor) -> Tensor:
     """Per-channel normalised MSE / 2, which is 1 - Pearson correlation (PKD, Cao et al. 2022, eq. 4).
+
+    It does not see gain and offset of a channel, at any scale: the deviation is divided by as it is, without an eps.
+    A channel that is constant (CONSTANT) has no correlation; it counts as zeros, so it gets no gradient, and costs 1/2
+    against one that varies.
 
     Deviation: mean and deviation of a channel are taken over the valid cells of the batch only, and grids with fewer
     than MIN_CELLS valid cells give zero.
@@ -47,13 +54,15 @@ def cwd_loss(student: Tensor, guide: Tensor, valid: Tensor, temperature: float =
 
 
 def _standardise(feature: Tensor, mask: Tensor) -> Tensor:
-    """(B, C, h, w) with zero mean and unit variance per channel over the masked cells; zero elsewhere."""
+    """(B, C, h, w) with zero mean and unit variance per channel over the masked cells; zero elsewhere and if constant."""
     feature = feature.float()
     count = mask.sum(dim=(0, 2, 3), keepdim=True).clamp(min=1)
     mean = (feature * mask).sum(dim=(0, 2, 3), keepdim=True) / count
     centred = (feature - mean) * mask
     variance = centred.square().sum(dim=(0, 2, 3), keepdim=True) / count
-    return centred / torch.sqrt(variance + 1e-6)
+    # The second bound, a deviation of 1e-10, keeps the gradient of a channel that is as good as 0 finite.
+    varies = variance > (CONSTANT * mean).square() + 1e-20
+    return centred * torch.where(varies, variance, torch.inf).rsqrt()
 
 
 FEATURE_LOSSES: dict[str, Callable[..., Tensor]] = {'pkd': pkd_loss, 'mse': mse_loss, 'cwd': cwd_loss}

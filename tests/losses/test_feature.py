@@ -41,12 +41,37 @@ def test_pkd_does_not_see_gain_and_offset():
     assert float(pkd_loss(-guide, guide, FULL)) == pytest.approx(2.0, abs=1e-4)
 
 
-def test_pkd_survives_a_dead_channel():
+@pytest.mark.parametrize('scale', [1e-4, 1e-2, 1.0, 1e2, 1e4])
+def test_pkd_is_the_same_at_every_scale(scale):
+    """Features of ImageNet backbones and of fresh necks differ by orders; 0.55 at sigma 1 was 0.29 at 1e-3."""
     student, guide = maps(2, 3, 4, 5)
-    student[:, 1] = 0.0
-    student.requires_grad_()
-    pkd_loss(student, guide, FULL).backward()
-    assert torch.isfinite(student.grad).all()
+    expected = pkd_loss(student, guide, PART)
+    per_channel = torch.tensor([1.0, scale, 1 / scale])[:, None, None]
+    for gains in (scale, per_channel):
+        leaf = (student * gains).requires_grad_()
+        loss = pkd_loss(leaf, guide, PART)
+        loss.backward()
+        torch.testing.assert_close(loss.detach(), expected, atol=1e-6, rtol=1e-5)
+        torch.testing.assert_close(pkd_loss(student, guide * gains, PART), expected, atol=1e-6, rtol=1e-5)
+        reference = student.clone().requires_grad_()
+        pkd_loss(reference, guide, PART).backward()
+        torch.testing.assert_close(leaf.grad * gains, reference.grad, atol=1e-7, rtol=1e-4)
+
+
+@pytest.mark.parametrize('value', [0.0, 1e-30, 0.1, -1234.567, 1e6])
+def test_pkd_of_a_constant_channel(value):
+    """No correlation: it costs 1/2 of its channel, and what rounding leaves in it is not blown up to a gradient."""
+    student, guide = maps(2, 3, 4, 5)
+    constant = student.clone()
+    constant[:, 1] = value
+    constant.requires_grad_()
+    loss = pkd_loss(constant, guide, PART)
+    loss.backward()
+    others = pkd_loss(student[:, ::2], guide[:, ::2], PART)
+    assert loss.item() == pytest.approx((2 * float(others) + 0.5) / 3, abs=1e-5)
+    assert torch.isfinite(constant.grad).all() and not constant.grad[:, 1].any() and constant.grad[:, 0].any()
+    against = pkd_loss(student, constant, PART)
+    assert torch.isfinite(against) and float(pkd_loss(constant, constant, PART)) == 0
 
 
 def test_pkd_skips_grids_too_small_to_normalise_but_keeps_the_graph():
@@ -97,6 +122,15 @@ class TestEveryLoss:
     def test_a_batch_of_padding_alone_is_finite(self, name):
         student, guide = maps(2, 3, 4, 5)
         assert torch.isfinite(FEATURE_LOSSES[name](student, guide, mask_of(2, 4, 5, 0, 0)))
+
+
+def test_pkd_gradient_is_that_of_the_correlation():
+    student, guide = maps(2, 2, 4, 5)
+    leaf, twin = student.clone().requires_grad_(), student.double().requires_grad_()
+    pkd_loss(leaf, guide, FULL).backward()
+    correlations = [torch.corrcoef(torch.stack([twin[:, c].flatten(), guide[:, c].flatten().double()])) for c in (0, 1)]
+    (1 - torch.stack([matrix[0, 1] for matrix in correlations]).mean()).backward()
+    torch.testing.assert_close(leaf.grad, twin.grad.float(), atol=1e-6, rtol=1e-4)
 
 
 @pytest.mark.parametrize('loss', [mse_loss, cwd_loss])
