@@ -90,7 +90,9 @@ def draw_image(rng: np.random.Generator, size: tuple[int, int]) -> tuple[np.ndar
     crowd = size[0] * size[1] / (256 * 192)
     counts = {name: round(crowd * rng.integers(low, high + 1)) for name, (low, high) in _COUNTS.items()}
     names = [name for name in CLASSES for _ in range(max(counts[name], name == 'red'))]
-    for name in sorted(names, key=lambda name: _SIDES[name][1], reverse=True):  # small ones on top: none is hidden whole
+    for name in sorted(
+        names, key=lambda name: _SIDES[name][1], reverse=True
+    ):  # small ones on top: none is hidden whole
         mask, colour = _draw_cell(rng, name)
         placed = _place(rng, mask, owner, areas)
         if placed is None:

@@ -86,18 +86,17 @@ class Step:
 
     @cached_property
     def map_pairs(self) -> list[MapPair]:
-        """Student and guide maps on one grid: every aligned level; of classifiers the pooled last maps."""
+        """Student and guide maps on one grid: every aligned level, no cell of one without a positive in training being
+        valid; of classifiers the pooled last maps."""
         if self.alignment.student.pooled:
             return [pooled_maps(self.feats_lr, self.feats_hr)]
-        return [
-            MapPair(
-                aligned.student,
-                self.feats_lr[aligned.student],
-                aligned.features,
-                self.valid(self.grids[aligned.student]),
-            )
-            for aligned in self.aligned_features
-        ]
+        pairs = []
+        for aligned in self.aligned_features:
+            valid = self.valid(self.grids[aligned.student])
+            if not self.alignment.trains(aligned.student):
+                valid = torch.zeros_like(valid)
+            pairs.append(MapPair(aligned.student, self.feats_lr[aligned.student], aligned.features, valid))
+        return pairs
 
     def vector_pairs(self, limit: int) -> list[VectorPair]:
         """Student and guide vectors of the same places, at most `limit` a level: the cells of each object, on the level

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from mmdet.registry import MODELS
@@ -11,8 +11,6 @@ from torch import Tensor
 from ..align.alignment import Alignment
 from ..distill.step import Step
 from ..errors import ConfigError
-from ..heads.base import LevelResponse
-from ..losses import response as response_losses
 from ..losses.mmd import mmd2
 from ..losses.pairwise import pairwise_loss
 from ..losses.resolution import resolution_weights, score_divergence
@@ -82,32 +80,18 @@ class ResolutionTerm(ResponseTerm):
         kwargs: as `ResponseTerm`.
     """
 
+    prefix = 'loss_resolution'
+
     def __init__(self, alignment: Alignment, aware: bool = True, **kwargs: float | bool) -> None:
         super().__init__(alignment, **kwargs)  # type: ignore[arg-type]
         self.aware = aware
 
-    def forward(self, step: Step) -> dict[str, Tensor]:
-        ratio, gt_boxes = float(step.alignment.ratio), step.gt_boxes()
-        rows = []
-        for aligned, w in zip(step.aligned_responses, self.resolution_weights(step), strict=True):
-            guide, boxes_lr = aligned.response, aligned.response.boxes / ratio
-            kept = response_losses.location_weights(
-                guide.scores(), boxes_lr, gt_boxes, self.threshold, self.localisation
-            )
-            rows.append((step.student_responses[aligned.student], guide, boxes_lr, aligned.exact, kept, w))
-        normaliser = torch.stack([kept.sum() for *_, kept, _ in rows]).sum().clamp(min=1.0)
-        losses: dict[str, list[Tensor]] = {}
-        for row in rows:
-            for name, loss in self._weighted(*row, normaliser).items():
-                losses.setdefault(f'loss_resolution_{name}', []).append(loss)
-        return {name: self.loss_weight * torch.stack(values).sum() for name, values in losses.items()}
-
     @torch.no_grad()
-    def resolution_weights(self, step: Step) -> list[Tensor]:
+    def emphasis(self, step: Step) -> Sequence[Tensor | None]:
         """w (B, n) of each aligned level; mean 1 over the batch."""
-        responses_hr = [aligned.response for aligned in step.aligned_responses]
         if not self.aware:
-            return [torch.ones_like(response.logits[..., 0], dtype=torch.float) for response in responses_hr]
+            return super().emphasis(step)
+        responses_hr = [aligned.response for aligned in step.aligned_responses]
         responses_lr = [aligned.response for aligned in step.aligned_responses_on_lr]
         divergence, sure = [], []
         for hr, lr in zip(responses_hr, responses_lr, strict=True):
@@ -115,31 +99,3 @@ class ResolutionTerm(ResponseTerm):
             sure.append(torch.maximum(hr.scores().amax(2), lr.scores().amax(2)) >= self.threshold)
         weights = resolution_weights(torch.cat(divergence, 1), torch.cat(sure, 1))
         return list(weights.split([part.shape[1] for part in divergence], dim=1))
-
-    def _weighted(
-        self,
-        student: LevelResponse,
-        guide: LevelResponse,
-        boxes_lr: Tensor,
-        exact: bool,
-        kept: Tensor,
-        w: Tensor,
-        normaliser: Tensor,
-    ) -> dict[str, Tensor]:
-        """The losses of one level, as `ResponseTerm` has them, each location times w."""
-        targets = guide.logits.float().sigmoid()
-        losses = {
-            'cls': response_losses.quality_focal_bce(student.logits, targets, normaliser, self.beta, w),
-            'bbox': self.box_weight * response_losses.weighted_giou(student.boxes, boxes_lr, kept * w, normaliser),
-        }
-        if student.quality is not None and guide.quality is not None:
-            quality = guide.quality.float().sigmoid()[..., None]
-            heard = targets.amax(dim=2) * w
-            losses['quality'] = response_losses.quality_focal_bce(
-                student.quality[..., None], quality, normaliser, self.beta, heard
-            )
-        if exact and student.distribution is not None and guide.distribution is not None:
-            losses['dfl'] = self.box_weight * response_losses.distribution_kl(
-                student.distribution, guide.distribution, kept * w, normaliser, self.temperature
-            )
-        return losses
