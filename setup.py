@@ -35,6 +35,7 @@ setup(
         'upstream': UPSTREAM,
         'cls': ['onedl-mmpretrain>=1.3'],
         'cls-upstream': ['mmpretrain>=1.2,<2'],
+        'export': ['onnx>=1.16', 'onnxslim>=0.1.50', 'onnxruntime>=1.18'],
         'dev': ['pytest>=8', 'hypothesis>=6', 'ruff>=0.14', 'mypy>=1.15'],
     },
 )

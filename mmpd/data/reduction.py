@@ -5,14 +5,16 @@ Shapes: HR image (H, W, 3) uint8, LR image (H·q/p, W·q/p, 3) uint8 for ratio =
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from fractions import Fraction
 
-import cv2
 import numpy as np
 from mmengine.registry import Registry
 
 from ..errors import ConfigError
+from ..runtime import images
+from ..runtime.images import pad_to_ratio
+
+__all__ = ['REDUCTIONS', 'pad_to_ratio', 'parse_ratio', 'reduce_image']
 
 REDUCTIONS = Registry('reduction operator')
 """Functions `(img_hr (H, W, 3), (w, h) of the LR image in pixels) -> img_lr (h, w, 3)`."""
@@ -40,38 +42,8 @@ def parse_ratio(value: int | float | str | Fraction) -> Fraction:
     return ratio
 
 
-def _cv2_resize(
-    interpolation: int,
-) -> Callable[[np.ndarray, tuple[int, int]], np.ndarray]:
-    return lambda img, size: cv2.resize(img, size, interpolation=interpolation)
-
-
-# cv2's area is the exact box filter at every ratio (torch's is not at 3/2).
-REDUCTIONS.register_module('area', module=_cv2_resize(cv2.INTER_AREA))
-# cv2's bilinear has no antialias: what a cheap camera driver does, here to be compared with.
-REDUCTIONS.register_module('bilinear', module=_cv2_resize(cv2.INTER_LINEAR))
-REDUCTIONS.register_module('nearest', module=_cv2_resize(cv2.INTER_NEAREST))
-
-
-@REDUCTIONS.register_module('lanczos')
-def lanczos(img: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Antialiased Lanczos as Pillow computes it."""
-    from PIL import Image
-
-    return np.asarray(Image.fromarray(img).resize(size, Image.Resampling.LANCZOS))
-
-
-def pad_to_ratio(img: np.ndarray, ratio: Fraction) -> np.ndarray:
-    """Repeat the last row and column until both HR sides are multiples of p, so that HR = ratio × LR exactly.
-
-    The image's own border pixels are repeated (at most p - 1 of them): zeros would darken the last LR row.
-    """
-    height, width = img.shape[:2]
-    p = ratio.numerator
-    bottom, right = -height % p, -width % p
-    if not bottom and not right:
-        return img
-    return cv2.copyMakeBorder(img, 0, bottom, 0, right, cv2.BORDER_REPLICATE)
+for _name, _operator in images.REDUCTIONS.items():  # the runtime has them without torch
+    REDUCTIONS.register_module(_name, module=_operator)
 
 
 def reduce_image(img: np.ndarray, ratio: Fraction, operator: str = 'area') -> np.ndarray:

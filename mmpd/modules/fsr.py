@@ -48,7 +48,8 @@ def resample_exact(fine: Tensor, scale: Fraction) -> Tensor:
     Args:
         fine: (B, C, h, w). scale: in [1/2, 1].
     """
-    height, width = (math.ceil(side * scale) for side in fine.shape[-2:])
+    p, q = scale.numerator, scale.denominator
+    height, width = ((side * p + q - 1) // q for side in fine.shape[-2:])  # in integers, which an ONNX graph has, too
     extra = math.ceil(1 / scale)  # torch rounds the output's size down: give it one cell more, and cut that off
     padded = F.pad(fine, (0, extra, 0, extra), mode='replicate')
     resized = F.interpolate(
@@ -87,7 +88,7 @@ class FSR(BaseModule):
         for block, feat in zip(self.blocks, feats, strict=True):
             level = block(feat)
             if fine:
-                halved = [-(-side // 2) for side in fine[-1].shape[-2:]]
+                halved = [(side + 1) // 2 for side in fine[-1].shape[-2:]]  # ONNX divides negative numbers otherwise
                 if all(0 <= side - half < block.upscale for side, half in zip(level.shape[-2:], halved, strict=True)):
                     level = level[..., : halved[0], : halved[1]]
             fine.append(level)

@@ -17,6 +17,7 @@ from ..chain.detector import walk_dicts
 from ..chain.stage import stage_config, stage_detector
 from ..check.preflight import preflight
 from ..errors import CheckpointError, ConfigError
+from ..io.deploy_folder import describe_stage
 from ..io.resume import latest_intact
 from ..io.urls import load_url_checkpoint
 from ..io.write import write_atomic
@@ -146,6 +147,7 @@ def _run_stage(
             seconds=round(time.time() - begin, 1),
         )
         write_atomic(json.dumps(done, indent=1).encode(), folder / 'done.json')
+        describe_stage(folder)
     barrier()
     shown = '' if score is None else f', best {config.default_hooks.checkpoint.save_best} {score:.3f}'
     _say(announce, f'{place}: finished in {time.time() - begin:.0f} s{shown}')

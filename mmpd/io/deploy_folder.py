@@ -1,0 +1,182 @@
+"""A deploy folder describes itself: `deploy.json` (mmpd.runtime.Description) from a stage's configs and weights."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from ..errors import ConfigError, DataError
+from ..runtime.description import FILE, Description
+from .read import dataset_meta, load_checkpoint
+from .write import write_atomic
+
+_QUIET = ('LoadImageFromFile', 'LoadAnnotations', 'PackDetInputs')  # change no pixel
+
+
+@dataclass(frozen=True)
+class Source:
+    """A network to deploy.
+
+    Attributes:
+        deploy: its config on native LR images. bench: on HR images, None where that is not known.
+        weights: its checkpoint.
+    """
+
+    name: str
+    deploy: Config
+    bench: Config | None
+    weights: Path
+
+    def describe(self) -> Description:
+        """What the runtime must know.
+
+        Raises:
+            ConfigError: no detector, or a pipeline with a step that the runtime does not do.
+        """
+        classes = dataset_meta(load_checkpoint(self.weights)).get('classes') or _classes(self.deploy)
+        return describe(self.name, self.deploy, self.bench, classes)
+
+
+def find_source(model: str | Path, checkpoint: str | Path | None = None, stage: str | None = None) -> Source:
+    """What a user means by a stage folder, or by a config with a checkpoint.
+
+    Args:
+        model: a stage folder (`work_dirs/pd_voc/student`), or with `checkpoint` a config: the chain's (its student, or
+            `stage`), `deploy.py` or `bench.py`.
+
+    Raises:
+        DataError, ConfigError: files are missing.
+    """
+    path = Path(model)
+    if path.is_dir():
+        if not (path / 'deploy.py').is_file():
+            raise DataError(f'{path} has no deploy.py: give the folder of a stage, such as work_dirs/pd_voc/student')
+        weights = Path(checkpoint) if checkpoint else _weights(path)
+        return _from_files(path / 'deploy.py', path / 'bench.py', weights)
+    if checkpoint is None:
+        raise ConfigError(f'{path} is no folder: give the stage folder, or a config and --checkpoint')
+    from ..chain.chain import is_chain
+    from ..evaluation.measure import read_config
+
+    config = read_config(path)
+    if is_chain(config):
+        return _from_chain(config, stage, Path(checkpoint))
+    deploy, bench = (path.parent / name if path.name != name else path for name in ('deploy.py', 'bench.py'))
+    return _from_files(deploy if deploy.is_file() else path, bench, Path(checkpoint))
+
+
+def _from_chain(config: Config, stage: str | None, weights: Path) -> Source:
+    from ..chain.chain import read_chain
+    from ..chain.deploy import bench_config, deploy_config
+    from ..evaluation.measure import final_stage
+
+    chain = read_chain(config)
+    name = stage or final_stage(chain.stages)
+    if name not in chain.stages:
+        raise ConfigError(f'--stage {name}: the stages of this chain are {list(chain.stages)}')
+    return Source(name, deploy_config(chain, name), bench_config(chain, name), weights)
+
+
+def _from_files(deploy: Path, bench: Path, weights: Path) -> Source:
+    name = deploy.resolve().parent.name
+    return Source(name, Config.fromfile(deploy), Config.fromfile(bench) if bench.is_file() else None, weights)
+
+
+def _weights(folder: Path) -> Path:
+    """The plain weights of a stage folder: the file that `done.json` names, else the one there is."""
+    done = folder / 'done.json'
+    if done.is_file():
+        named = folder / str(json.loads(done.read_text())['checkpoint'])
+        if named.is_file():
+            return named
+    found = sorted([*folder.glob('*_best.pth'), *folder.glob('*_last.pth'), *folder.glob('student.pth')])
+    if not found:
+        raise DataError(f'{folder} has no weights (*_best.pth, *_last.pth, student.pth): give --checkpoint')
+    return found[0]
+
+
+def describe(name: str, deploy: Config, bench: Config | None, classes: Sequence[str]) -> Description:
+    """Read a description from the two configs of a stage."""
+    if deploy.get('default_scope', 'mmdet') != 'mmdet':
+        raise ConfigError(f'{name} is of the task {deploy.default_scope}: only detectors can be deployed this way')
+    size, _, _ = read_pipeline(_pipeline(deploy))
+    hr_size, ratio, reduction = read_pipeline(_pipeline(bench)) if bench else (None, '1', 'area')
+    cfg = deploy.model.test_cfg.get('rcnn') or deploy.model.test_cfg
+    return Description(
+        name=name,
+        classes=tuple(classes),
+        size=size,
+        hr_size=hr_size,
+        ratio=ratio,
+        reduction=reduction,
+        score_threshold=float(cfg.get('score_thr', 0.0)),
+        iou_threshold=float((cfg.get('nms') or {}).get('iou_threshold', 1.0)),  # 1: none is suppressed
+        max_per_image=int(cfg.get('max_per_img', 100)),
+    )
+
+
+def read_pipeline(pipeline: Sequence[dict]) -> tuple[tuple[int, int], str, str]:
+    """(width, height) that images are resized into, ratio and operator of the reduction after that ('1' without one).
+
+    Raises:
+        ConfigError: a step that the runtime does not do.
+    """
+    size, ratio, reduction = None, '1', 'area'
+    for step in pipeline:
+        kind = str(step['type']).rpartition('.')[2]
+        if kind == 'Resize' and step.get('keep_ratio') and 'scale' in step and size is None:
+            size = (int(step['scale'][0]), int(step['scale'][1]))
+        elif kind == 'ReduceResolution':
+            ratio, reduction = str(step['ratio']), step.get('operator', 'area')
+        elif kind not in _QUIET:
+            raise ConfigError(
+                f'the test pipeline has {dict(step)}, which the runtime does not do: it knows one '
+                'Resize(scale=(width, height), keep_ratio=True) and ReduceResolution'
+            )
+    if size is None:
+        raise ConfigError(
+            'the test pipeline has no Resize(scale=(width, height), keep_ratio=True): what size is it for?'
+        )
+    return size, ratio, reduction
+
+
+def write_description(description: Description, folder: str | Path) -> None:
+    """`deploy.json` of a folder, atomically."""
+    write_atomic(description.to_json().encode(), Path(folder) / FILE)
+
+
+def describe_stage(folder: str | Path) -> None:
+    """Write `deploy.json` into the folder of a finished stage, so that `infer` needs the folder alone.
+
+    A network that the runtime does not prepare images for (another task) gets none.
+    """
+    source = find_source(folder)
+    try:
+        description = source.describe()
+    except ConfigError:
+        return
+    write_description(dataclasses.replace(description, weights=source.weights.name, config='deploy.py'), folder)
+
+
+def _pipeline(config: Config) -> Sequence[dict[str, Any]]:
+    from ..evaluation.measure import network_of
+
+    return network_of(config).pipeline
+
+
+def _classes(config: Config) -> Sequence[str]:
+    from ..evaluation.measure import network_of
+
+    dataset = network_of(config).config.test_dataloader.dataset
+    while 'dataset' in dataset or 'datasets' in dataset:
+        dataset = dataset['dataset'] if 'dataset' in dataset else dataset['datasets'][0]
+    classes = dataset.get('metainfo', {}).get('classes')
+    if not classes:
+        raise ConfigError('neither the checkpoint nor the config names the classes: set metainfo.classes of the data')
+    return classes

@@ -1,0 +1,171 @@
+"""A deployed detector: image files in, boxes in the files' own pixels out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..errors import CheckpointError, ConfigError, DataError
+from .description import METADATA_KEY, Description, read_description
+from .images import Prepared, Reduce, prepare, read_image
+
+Raw = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""boxes (n, 4) in pixels of the network's input, scores (n,), labels (n,); best first."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Result on one image.
+
+    Attributes:
+        seen: (h, w, 3) uint8 RGB, the network's input before normalisation and padding.
+        boxes: (n, 4) x1, y1, x2, y2 in pixels of the image file. scores: (n,) in 0..1, falling. labels: (n,).
+        source: 'hr' where the image was reduced as in training, else 'lr'.
+    """
+
+    seen: np.ndarray
+    boxes: np.ndarray
+    scores: np.ndarray
+    labels: np.ndarray
+    source: str = 'lr'
+
+
+class Backend(Protocol):
+    """What runs a network: (h, w, 3) uint8 RGB images of any sizes as one batch."""
+
+    def __call__(self, images: Sequence[np.ndarray]) -> list[Raw]: ...
+
+
+class Detector:
+    """A student, from a deploy folder or an .onnx file.
+
+    Args:
+        model: an .onnx file written by `export`, or a folder with `deploy.json` (its .onnx file where it has one, else
+            its weights, which need mmpd with torch and mmdet).
+        threads: of the network; None leaves it to the library.
+        device: of weights: 'cpu', 'cuda', …; an .onnx file runs on the CPU.
+        source: 'lr', 'hr' or 'auto', as `images.prepare`.
+
+    Raises:
+        DataError, CheckpointError: no such file, or not a detector.
+    """
+
+    def __init__(
+        self, model: str | Path, threads: int | None = None, device: str | None = None, source: str = 'auto'
+    ) -> None:
+        self.source = source
+        self.description, file = locate(model)
+        if file.suffix == '.onnx':
+            if device not in (None, 'cpu'):
+                raise ConfigError(f'--device {device}: an .onnx file runs on the CPU here; give the weights instead')
+            self.backend: Backend = OnnxBackend(file, threads)
+            self.reduce: Reduce | None = None
+        else:
+            from ..evaluation.predict import open_weights, reduce_hr
+
+            self.backend, self.reduce = open_weights(file, self.description, threads, device), reduce_hr
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.description.classes
+
+    def __call__(self, images: Sequence[str | Path | np.ndarray]) -> list[Prediction]:
+        """Detect in image files, or in (h, w, 3) uint8 RGB arrays, as one batch.
+
+        Raises:
+            DataError: a file is missing or no image.
+        """
+        return self.detect([self.prepare(image) for image in images])
+
+    def prepare(self, image: str | Path | np.ndarray) -> Prepared:
+        """The first half of a call: read and resize. Safe to run in another thread."""
+        pixels = image if isinstance(image, np.ndarray) else read_image(image)
+        return prepare(pixels, self.description, self.source, self.reduce)
+
+    def detect(self, images: Sequence[Prepared]) -> list[Prediction]:
+        """The second half of a call: the network on one batch."""
+        found = self.backend([one.image for one in images])
+        return [
+            Prediction(one.image, (boxes / np.tile(one.scale, 2)).astype(np.float32), scores, labels, one.source)
+            for one, (boxes, scores, labels) in zip(images, found, strict=True)
+        ]
+
+
+def locate(model: str | Path) -> tuple[Description, Path]:
+    """Description and file (.onnx or weights) of a model.
+
+    Raises:
+        DataError: no such file, or nothing to run in the folder.
+    """
+    path = Path(model)
+    if path.suffix == '.onnx':
+        if not path.is_file():
+            raise DataError(f'{path}: no such file')
+        return onnx_description(path), path
+    folder = path if path.is_dir() else path.parent
+    if not folder.is_dir() or (not path.is_dir() and not path.is_file()):
+        raise DataError(f'{path}: no such file or folder')
+    description = read_description(folder)
+    names = [description.onnx, description.weights] if path.is_dir() else [path.name]
+    for name in names:
+        if name and (folder / name).is_file():
+            return description, folder / name
+    raise DataError(f'{folder} holds none of {[name for name in names if name]}, which its deploy.json names')
+
+
+class OnnxBackend:
+    """An .onnx file of `export` in ONNX Runtime, on the CPU."""
+
+    def __init__(self, file: str | Path, threads: int | None = None) -> None:
+        self.session = open_session(file, threads)
+        height, width = self.session.get_inputs()[0].shape[1:3]
+        self.fixed = (height, width) if isinstance(height, int) and isinstance(width, int) else None
+
+    def __call__(self, images: Sequence[np.ndarray]) -> list[Raw]:
+        if self.fixed and len(images) > 1:
+            return [found for image in images for found in self([image])]
+        sizes = np.array([image.shape[:2] for image in images], np.int64)
+        height, width = self.fixed or sizes.max(0)
+        if (sizes > (height, width)).any():
+            raise DataError(f'an image of {sizes.max(0)[::-1]} does not fit into the fixed input {width}×{height}')
+        batch = np.zeros((len(images), height, width, 3), np.uint8)
+        for image, place in zip(images, batch, strict=True):
+            place[: image.shape[0], : image.shape[1]] = image
+        boxes, scores, labels = self.session.run(None, {'images': batch, 'sizes': sizes})
+        return [(b[s > 0], s[s > 0], n[s > 0]) for b, s, n in zip(boxes, scores, labels, strict=True)]
+
+
+def onnx_description(file: str | Path) -> Description:
+    """The description inside an .onnx file.
+
+    Raises:
+        CheckpointError: it is damaged, or was not written by `export`.
+    """
+    text = open_session(file, 1).get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+    if text is None:
+        raise CheckpointError(f'{file} was not written by mmpd: it has no description of its classes and sizes')
+    return Description.from_json(text, str(file))
+
+
+def open_session(file: str | Path, threads: int | None = None) -> Any:
+    """An onnxruntime.InferenceSession on the CPU.
+
+    Raises:
+        CheckpointError: the file is damaged. ConfigError: onnxruntime is not installed.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ConfigError("onnxruntime is not installed: pip install 'mmpd[export]', or onnxruntime alone") from error
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or int(os.environ.get('OMP_NUM_THREADS', 0))
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(str(file), options, providers=['CPUExecutionProvider'])
+    except Exception as error:  # its exceptions have no common public base
+        raise CheckpointError(f'{file} is damaged or no ONNX file: {str(error)[:200]}') from error

@@ -1,0 +1,138 @@
+"""From an image file to the network's input, pixel for pixel as in training. Images are (h, w, 3) uint8 RGB."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from ..errors import ConfigError, DataError
+from .description import Description
+
+SOURCES = ('auto', 'lr', 'hr')
+Reduce = Callable[[np.ndarray, Fraction, str], np.ndarray]
+
+
+def _lanczos(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Antialiased Lanczos as Pillow computes it."""
+    from PIL import Image
+
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
+
+
+REDUCTIONS: dict[str, Callable[[np.ndarray, tuple[int, int]], np.ndarray]] = {
+    # cv2's area is the exact box filter at every ratio (torch's is not at 3/2).
+    'area': lambda image, size: cv2.resize(image, size, interpolation=cv2.INTER_AREA),
+    # cv2's bilinear has no antialias: what a cheap camera driver does, here to be compared with.
+    'bilinear': lambda image, size: cv2.resize(image, size, interpolation=cv2.INTER_LINEAR),
+    'nearest': lambda image, size: cv2.resize(image, size, interpolation=cv2.INTER_NEAREST),
+    'lanczos': _lanczos,
+}
+"""Functions `(HR image (H, W, 3), (w, h) of the LR image in pixels) -> (h, w, 3)`."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One image, ready for the network.
+
+    Attributes:
+        image: the network's input, LR pixels, before normalisation and padding.
+        scale: (x, y) factors from pixels of the file to pixels of `image`.
+        size: (width, height) of the file. source: 'lr' or 'hr': what the file was taken for.
+    """
+
+    image: np.ndarray
+    scale: tuple[float, float]
+    size: tuple[int, int]
+    source: str
+
+
+def read_image(path: str | Path) -> np.ndarray:
+    """An image file as RGB, turned as its EXIF orientation says.
+
+    Raises:
+        DataError: no such file, or not an image.
+    """
+    if not Path(path).is_file():
+        raise DataError(f'image {path}: no such file')
+    try:
+        image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
+    except (cv2.error, OSError) as error:
+        raise DataError(f'image {path} cannot be read: {error}') from error
+    if image is None:
+        raise DataError(f'image {path} cannot be read: not an image, or damaged')
+    return np.ascontiguousarray(image[..., ::-1])
+
+
+def prepare(
+    image: np.ndarray, description: Description, source: str = 'auto', reduce: Reduce | None = None
+) -> Prepared:
+    """Resize a native LR image, or bring an HR image to LR as the training did.
+
+    Args:
+        image: (h, w, 3) uint8 RGB.
+        source: 'lr', 'hr', or 'auto': the one of the two whose size is nearer, by the geometric mean.
+        reduce: HR image, ratio and operator to LR image; default: `reduce_hr`.
+
+    Raises:
+        ConfigError: 'hr' where the HR size is not known, or an operator that only the training package has.
+    """
+    height, width = image.shape[:2]
+    hr_size, ratio = description.hr_size, Fraction(description.ratio)
+    if source == 'auto':
+        factor = max(fit_size((width, height), description.size)) / max(width, height)
+        source = 'hr' if hr_size and ratio > 1 and factor < 1 / math.sqrt(ratio) else 'lr'
+    if source == 'lr':
+        seen = _resize(image, description.size)
+        scale = (seen.shape[1] / width, seen.shape[0] / height)
+        return Prepared(seen, scale, (width, height), source)
+    if hr_size is None:
+        raise ConfigError("the HR size of this network is not known: give native LR images (--input lr), or export it "
+                          'from its stage folder')  # fmt: skip
+    hr = _resize(image, hr_size)
+    scale = (hr.shape[1] / width / float(ratio), hr.shape[0] / height / float(ratio))
+    return Prepared((reduce or reduce_hr)(hr, ratio, description.reduction), scale, (width, height), source)
+
+
+def fit_size(size: tuple[int, int], into: tuple[int, int]) -> tuple[int, int]:
+    """(width, height) of an image resized into `into`, its shape kept; long side to long side, rounded as mmcv does."""
+    width, height = size
+    factor = min(max(into) / max(width, height), min(into) / min(width, height))
+    return int(width * factor + 0.5), int(height * factor + 0.5)
+
+
+def _resize(image: np.ndarray, into: tuple[int, int]) -> np.ndarray:
+    size = fit_size((image.shape[1], image.shape[0]), into)
+    return cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
+
+
+def reduce_hr(image: np.ndarray, ratio: Fraction, operator: str) -> np.ndarray:
+    """HR to LR: border pixels repeated up to a multiple of ratio's numerator, then the operator.
+
+    Raises:
+        ConfigError: the runtime does not have the operator.
+    """
+    if operator not in REDUCTIONS:
+        raise ConfigError(
+            f'reduction {operator!r} is not in the runtime, which has {sorted(REDUCTIONS)}: give native LR images '
+            '(--input lr), or run the weights instead of the .onnx file'
+        )
+    padded = pad_to_ratio(image, ratio)
+    size = (int(padded.shape[1] / ratio), int(padded.shape[0] / ratio))
+    return padded if ratio == 1 else np.ascontiguousarray(REDUCTIONS[operator](padded, size))
+
+
+def pad_to_ratio(image: np.ndarray, ratio: Fraction) -> np.ndarray:
+    """Repeat the last row and column until both HR sides are multiples of p, so that HR = ratio × LR exactly.
+
+    The image's own border pixels are repeated (at most p - 1 of them): zeros would darken the last LR row.
+    """
+    bottom, right = -image.shape[0] % ratio.numerator, -image.shape[1] % ratio.numerator
+    if not bottom and not right:
+        return image
+    return cv2.copyMakeBorder(image, 0, bottom, 0, right, cv2.BORDER_REPLICATE)

@@ -1,0 +1,147 @@
+"""The exported file finds what stock mmdet finds, or there is no file."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from mmpd.chain.chain import read_chain
+from mmpd.errors import CheckpointError, ConfigError, DataError
+from mmpd.io import export as export_module
+from mmpd.io.deploy_folder import find_source, read_pipeline
+from mmpd.io.export import export
+from mmpd.io.onnx_graph import DetectorGraph
+from mmpd.runtime import Detector
+from tests.io.stage_folder import write_stage
+from tests.toy_families import toy_family
+from tests.toys import CLASSES, build_model, toy_chain, toy_retinanet
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+
+FAMILIES = [f'pd_voc{name}' for name in ('', '_fcos', '_atss', '_gfl', '_rtmdet', '_faster_rcnn', '_fsr')]
+NO_TORCH = """
+import sys
+for name in ('torch', 'torchvision', 'mmdet', 'mmengine', 'mmcv'):
+    sys.modules[name] = None  # an import of it raises ImportError
+import json
+from mmpd.runtime import Detector
+found = Detector(sys.argv[1], source='hr')(sys.argv[2:])
+print('RESULT', json.dumps([dict(boxes=one.boxes.tolist(), scores=one.scores.tolist(), labels=one.labels.tolist())
+                            for one in found]))
+"""
+
+
+@pytest.fixture(scope='module')
+def exported(tmp_path_factory):
+    """(stage folder, what its export returned, an HR image); simplified, as a user gets it."""
+    root = tmp_path_factory.mktemp('export')
+    stage = write_stage(read_chain(toy_chain(root)), root)
+    return stage, export(find_source(stage), stage / 'deploy'), root / 'voc/JPEGImages/test_0.png'
+
+
+@pytest.mark.parametrize('family', FAMILIES)
+def test_every_family_finds_in_onnx_what_it_finds_in_pytorch(family, tmp_path) -> None:
+    """`export` compares with the bench pipeline in mmdet itself; here its file must exist and have found enough."""
+    stage = write_stage(toy_family(family, tmp_path), tmp_path)
+    result = export(find_source(stage), tmp_path / 'out', simplify=False)
+    assert result.onnx.is_file() and result.agreement.holds and result.batch.holds
+    assert result.agreement.detections > 3 and result.agreement.images == 2
+
+
+def test_a_backbone_that_fixes_its_size_needs_fixed(tmp_path) -> None:
+    stage = write_stage(toy_family('pd_voc_swin', tmp_path), tmp_path)
+    with pytest.raises(CheckpointError, match='--fixed'):
+        export(find_source(stage), tmp_path / 'out', simplify=False)
+    assert not list((tmp_path / 'out').glob('*onnx*'))
+    result = export(find_source(stage), tmp_path / 'out', fixed=True, simplify=False)
+    assert result.agreement.holds and Detector(result.folder).backend.fixed == (32, 32)
+
+
+def test_what_cannot_be_exported_says_why(tmp_path) -> None:
+    with pytest.raises(ConfigError, match='DINO is neither'):
+        export(find_source(write_stage(toy_family('pd_voc_dino', tmp_path), tmp_path)), tmp_path / 'out')
+    soft = toy_retinanet()
+    soft['test_cfg'] = {**soft['test_cfg'], 'nms': dict(type='soft_nms', iou_threshold=0.5)}
+    with pytest.raises(ConfigError, match='soft_nms'):
+        DetectorGraph(build_model(soft))
+
+
+def test_a_file_that_finds_something_else_is_deleted(exported, tmp_path, monkeypatch) -> None:
+    """The fault is put in between network and file: another threshold of the NMS."""
+    write_onnx = export_module.write_onnx
+
+    def with_another_nms(model, *args):
+        before = model.test_cfg.nms.iou_threshold
+        model.test_cfg.nms.iou_threshold = 0.3
+        write_onnx(model, *args)
+        model.test_cfg.nms.iou_threshold = before
+
+    monkeypatch.setattr(export_module, 'write_onnx', with_another_nms)
+    with pytest.raises(CheckpointError, match='does not find what PyTorch finds'):
+        export(find_source(exported[0]), tmp_path / 'out', simplify=False)
+    assert not list((tmp_path / 'out').glob('*onnx*'))
+
+
+def test_the_runtime_needs_neither_torch_nor_mmdet(exported) -> None:
+    stage, result, image = exported
+    command = [sys.executable, '-c', NO_TORCH, str(result.folder), str(image), str(image)]
+    root = Path(__file__).parents[2]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=root)
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = json.loads(done.stdout.split('RESULT ')[1])
+    expected = Detector(stage / 'deploy/student.pth', source='hr', device='cpu')([image])[0]
+    assert len(found) == 2 and len(expected.scores) > 3
+    for one in found:
+        np.testing.assert_allclose(one['boxes'], expected.boxes, atol=1e-3)
+        np.testing.assert_allclose(one['scores'], expected.scores, atol=1e-4)
+        assert one['labels'] == expected.labels.tolist()
+
+
+def test_a_deploy_folder_says_all_that_the_runtime_must_know(exported) -> None:
+    _, result, _ = exported
+    for model in (result.folder, result.onnx):
+        told = Detector(model).description
+        assert (told.classes, told.size, told.hr_size) == (CLASSES, (32, 24), (64, 48))
+        assert (told.ratio, told.reduction) == ('2', 'area')
+        assert (told.score_threshold, told.iou_threshold, told.max_per_image) == (0.01, 0.5, 20)
+    assert {latency.name for latency in result.latencies} == {'PyTorch', 'ONNX Runtime'}
+    assert all(0 < latency.median <= latency.p95 for latency in result.latencies)
+
+
+def test_half_precision_weights_load(exported, tmp_path) -> None:
+    _, result, image = exported
+    half = tmp_path / 'half'
+    half.mkdir()
+    content = torch.load(result.folder / 'student.pth', weights_only=True)
+    content['state_dict'] = {
+        key: value.half() if value.is_floating_point() else value for key, value in content['state_dict'].items()
+    }
+    torch.save(content, half / 'student.pth')
+    for name in ('deploy.py', 'deploy.json'):
+        (half / name).write_bytes((result.folder / name).read_bytes())
+    full, found = (Detector(model / 'student.pth', source='hr')([image])[0] for model in (result.folder, half))
+    np.testing.assert_allclose(found.scores, full.scores, atol=0.01)
+    assert Detector(half).description.onnx == 'student.onnx'  # named, and not there: the weights are taken
+
+
+def test_what_is_missing_is_named(tmp_path) -> None:
+    with pytest.raises(DataError, match=r'deploy\.py'):
+        find_source(tmp_path)
+    with pytest.raises(DataError, match='no such file'):
+        Detector(tmp_path / 'none.onnx')
+    with pytest.raises(DataError, match=r'deploy\.json'):
+        Detector(tmp_path)
+    (tmp_path / 'broken.onnx').write_bytes(b'no model')
+    with pytest.raises(CheckpointError, match='damaged'):
+        Detector(tmp_path / 'broken.onnx')
+
+
+def test_a_pipeline_that_the_runtime_does_not_do_is_refused() -> None:
+    resize = dict(type='Resize', scale=(64, 48), keep_ratio=True)
+    assert read_pipeline([dict(type='LoadImageFromFile'), Config(resize)._cfg_dict]) == ((64, 48), '1', 'area')
+    for step in (dict(type='mmdet.Pad', size=(64, 64)), dict(resize, keep_ratio=False)):
+        with pytest.raises(ConfigError, match='runtime does not do'):
+            read_pipeline([step])
