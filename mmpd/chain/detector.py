@@ -14,6 +14,13 @@ from mmengine.config import Config, ConfigDict
 from ..errors import ConfigError
 from .pyramid import shift_pyramid
 
+# Every map of these backbones has ceil(side / stride) cells, and FPN adds maps of any two sizes: nothing to pad.
+# Windows of a Swin, necks that enlarge by a factor (RTMDet's, YOLOX's, FSR) or masks of a DETR are not among them.
+ANY_SIZE_BACKBONES = {
+    'ResNet', 'ResNetV1d', 'ResNeXt', 'Res2Net', 'RegNet', 'MobileNetV2', 'EfficientNet',
+}  # fmt: skip
+ANY_SIZE_NECKS = {'FPN'}
+
 
 def detector_config(
     detector: str | dict,
@@ -25,7 +32,8 @@ def detector_config(
     """Model config of a stage.
 
     Undone is what mmdet's files bring for fine-tuning at one size: `frozen_stages=1` (no gradient reaches the stem, so
-    ISRD would do nothing) and `norm_eval=True` (BN statistics of another image size). `overrides` are merged last.
+    ISRD would do nothing), `norm_eval=True` (BN statistics of another image size) and `pad_size_divisor=32` where the
+    network takes images of any size (80×60 pixels would become 96×64, 28 % more). `overrides` are merged last.
 
     Args:
         detector: `'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'` (or mmpretrain's), a config file, or a model dict.
@@ -50,11 +58,27 @@ def detector_config(
     if overrides:
         # a copy: the merge takes `_delete_` out of what it merges, and the next stage may share these overrides
         model = Config._merge_a_into_b(ConfigDict(copy.deepcopy(overrides)), ConfigDict(model))
+    padding = model.get('data_preprocessor') or {}
+    if 'pad_size_divisor' in padding and takes_any_size(model) and not _says_divisor(overrides):
+        padding['pad_size_divisor'] = 1
     if not pretrained:  # after the overrides: they may name other weights, and cannot be merged into a None
         for part in walk_dicts(model):
             if isinstance(part.get('init_cfg'), dict) and part['init_cfg'].get('type') == 'Pretrained':
                 part['init_cfg'] = None
     return ConfigDict(model)
+
+
+def takes_any_size(model: dict) -> bool:
+    """Whether a network gives its full grids for images of any size, so that no batch needs padding to a multiple."""
+    backbone, neck = model.get('backbone') or {}, model.get('neck') or {}
+    if not isinstance(neck, dict) or 'scale_factor' in (neck.get('upsample_cfg') or {}):
+        return False
+    kinds = [str(part.get('type', '')).rpartition('.')[2] for part in (backbone, neck)]
+    return kinds[0] in ANY_SIZE_BACKBONES and kinds[1] in ANY_SIZE_NECKS
+
+
+def _says_divisor(overrides: dict | None) -> bool:
+    return 'pad_size_divisor' in ((overrides or {}).get('data_preprocessor') or {})
 
 
 def _model_of(detector: str | dict) -> dict:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from fractions import Fraction
 from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
@@ -13,6 +14,7 @@ from .datasets import dataloaders
 from .detector import detector_config
 from .keys import check_num_classes, check_sizes
 from .pyramid import finer_levels
+from .sizes import pair_divisor
 from .task import task_of
 
 
@@ -32,7 +34,22 @@ def stage_detector(chain: Chain, name: str) -> ConfigDict:
         finer = finer_levels(detector_config(stage.detector), chain.ratio, pyramid)
     model = detector_config(stage.detector, stage.get('overrides'), num_classes, pretrained, finer)
     check_sizes(name, chain.config.data.hr_scale, chain.stage_ratio(name), model)
+    if stage.get('guide'):
+        _pad_as_paired(
+            model, stage_detector(chain, stage.guide), chain.stage_ratio(name) / chain.stage_ratio(stage.guide)
+        )
     return task_of(chain).network(chain, name, model)
+
+
+def _pad_as_paired(model: ConfigDict, guide: ConfigDict, ratio: Fraction) -> None:
+    """Write the padding of the pair's batches into the student's preprocessor: it is tested and deployed as trained.
+
+    In place. Networks without a divisor in their preprocessor stay as they are where 1 will do.
+    """
+    divisors = [(part.get('data_preprocessor') or {}).get('pad_size_divisor', 1) for part in (model, guide)]
+    needed = pair_divisor(*divisors, ratio)
+    if needed != divisors[0] and model.get('data_preprocessor'):
+        model.data_preprocessor.pad_size_divisor = needed
 
 
 def stage_model(chain: Chain, name: str, checkpoints: Mapping[str, str]) -> ConfigDict:

@@ -244,7 +244,7 @@ def _check_pyramids(check: StageCheck, model: Any, chain: Chain, data: TrainData
         counts = count_positives(view.head, levels, annotated_images(data.dataset))
         check.levels['student'] = _rows(levels, shapes, ratio, data, {}, counts)
     else:
-        verify_alignment(alignment, (96, 160))
+        verify_alignment(alignment, (97, 161), model.data_preprocessor.divisor)
         plan = alignment.plan
         guide_ratio = ratio / float(alignment.ratio)
         how = {

@@ -6,7 +6,6 @@ Legend: h, w = padded LR sides; H = ratio·h, W = ratio·w = padded HR sides; B 
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Mapping
 from fractions import Fraction
 
@@ -15,6 +14,7 @@ import torch.nn.functional as F
 from mmengine.model import BaseDataPreprocessor, ImgDataPreprocessor
 from torch import Tensor
 
+from ..chain.sizes import pair_divisor
 from ..errors import ConfigError, DataError
 
 
@@ -22,13 +22,16 @@ class PairDataPreprocessor(BaseDataPreprocessor):
     """Normalise and pad pairs; everything that is no pair goes through the student's own preprocessor unchanged.
 
     Two independent paddings to a multiple of 32 would give 352×512 beside 192×256, which is not 2:1, and shift every
-    pyramid level; so the HR batch follows the LR batch. That is padded to a multiple of the
-    student's divisor and of q, and to one whose HR size is a multiple of the guide's divisor.
+    pyramid level; so the HR batch follows the LR batch, which is padded to `pair_divisor`: no more than the grids need.
+    A chain writes that number into the student's own preprocessor, so that it is tested on what it was trained on.
 
     Args:
         student: the student's preprocessor (mean, std, channel order, pad divisor of the LR images).
         guide: the guide's preprocessor, for the HR images.
         ratio: HR side / LR side = p/q.
+
+    Attributes:
+        divisor: padded LR sides are multiples of it.
     """
 
     def __init__(self, student: ImgDataPreprocessor, guide: ImgDataPreprocessor, ratio: Fraction) -> None:
@@ -42,11 +45,11 @@ class PairDataPreprocessor(BaseDataPreprocessor):
         self.ratio = ratio
         self.student = student
         self.guide = copy.deepcopy(guide)
-        hr_step = Fraction(getattr(guide, 'pad_size_divisor', 1)) / ratio  # LR side: a multiple of its numerator
         self.guide.pad_size_divisor = 1
         self.paired_student = copy.deepcopy(student)
-        divisor = getattr(student, 'pad_size_divisor', 1)
-        self.paired_student.pad_size_divisor = math.lcm(divisor, ratio.denominator, hr_step.numerator)
+        divisors = [getattr(preprocessor, 'pad_size_divisor', 1) for preprocessor in (student, guide)]
+        self.divisor = pair_divisor(*divisors, ratio)
+        self.paired_student.pad_size_divisor = self.divisor
 
     def forward(self, data: dict, training: bool = False) -> dict:
         """Paired input `inputs=dict(lr=[(3, h_i, w_i)…], hr=[(3, H_i, W_i)…])` to `inputs=dict(lr=(B, 3, h, w),

@@ -17,10 +17,10 @@ class AFPHook(Hook):
     """Stop a run whose guide and student do not line up, before it costs anything.
 
     Args:
-        size: LR (height, width) of the dummy batch; odd multiples of 32 show what even ones hide.
+        size: LR (height, width) of the dummy, padded as the pair's batches are; odd sides show what even ones hide.
     """
 
-    def __init__(self, size: tuple[int, int] = (96, 160)) -> None:
+    def __init__(self, size: tuple[int, int] = (97, 161)) -> None:
         self.size = size
 
     def before_train(self, runner) -> None:
@@ -28,24 +28,24 @@ class AFPHook(Hook):
         alignment = getattr(model, 'alignment', None)
         if alignment is None:  # a stage without a guide
             return
-        verify_alignment(alignment, self.size)
+        verify_alignment(alignment, self.size, model.data_preprocessor.divisor)
         images = annotated_images(runner.train_dataloader.dataset)
         alignment.positives = count_positives(alignment.student.head, alignment.plan.student, images)
         runner.logger.info('AFP: ' + describe_plan(alignment))
 
 
 @torch.no_grad()
-def verify_alignment(alignment: Alignment, size: tuple[int, int]) -> None:
+def verify_alignment(alignment: Alignment, size: tuple[int, int], divisor: int) -> None:
     """Run guide and student on a dummy pair and compare what the plan promises with what comes out.
 
     Args:
-        size: (h, w) of the LR image in pixels, padded up to ratio's denominator.
+        size: (h, w) of the LR image in pixels. divisor: padded LR sides are multiples of it.
 
     Raises:
         ConfigError: a level whose stride differs from its head's, or a window whose grids differ.
     """
     ratio = alignment.ratio
-    height, width = (side + -side % (32 * ratio.denominator) for side in size)
+    height, width = (side + -side % divisor for side in size)
     _, student = alignment.student.probe(height, width)
     _, guide = alignment.guide.probe(int(height * ratio), int(width * ratio))
     plan = alignment.plan
@@ -55,7 +55,7 @@ def verify_alignment(alignment: Alignment, size: tuple[int, int]) -> None:
             if shape.stride * 2 <= height and abs(shape.stride / level.stride - 1) > 0.34:
                 raise ConfigError(
                     f'{owner} level {index}: the head assumes stride {level.stride:g}, the feature map of '
-                    f'{shape.channels} channels has stride {shape.stride:g}; change anchor_generator.strides (or '
+                    f'{shape.channels} channels has stride {shape.stride:.0f}; change anchor_generator.strides (or '
                     'strides) of the head, or start_level and num_outs of the neck, in stages.*.overrides'
                 )
     for match in plan.served():

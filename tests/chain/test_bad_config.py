@@ -45,6 +45,7 @@ def test_the_chain_that_the_cases_change_is_good(root):
 
 
 TOY = toy_retinanet()
+PADDED = dict(data_preprocessor=dict(pad_size_divisor=32))
 CASES: dict[str, tuple[dict, list[str]]] = {
     # ratio
     'ratio below 1': ({'ratio': 0.5}, ['ratio = 0.5', 'below 1', '2 halves both sides']),
@@ -60,7 +61,7 @@ CASES: dict[str, tuple[dict, list[str]]] = {
     ),
     # sizes
     'HR smaller than the divisor': (
-        {'data.hr_scale': (40, 24), 'ratio': 1},
+        {'data.hr_scale': (40, 24), 'ratio': 1, 'stages.teacher.overrides': PADDED},
         ['data.hr_scale = (40, 24)', 'pad_size_divisor = 32', 'raise data.hr_scale'],
     ),
     'HR scale a number': ({'data.hr_scale': 320}, ['data.hr_scale = 320', '(width, height)']),

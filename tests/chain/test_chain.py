@@ -1,6 +1,5 @@
 """A chain config, and the ordinary config of each of its stages. (What is refused: test_bad_config.py.)"""
 
-import math
 from fractions import Fraction
 from pathlib import Path
 
@@ -10,9 +9,7 @@ from mmpd.chain.stage import stage_config, stage_detector
 from mmpd.errors import ConfigError
 from tests.toys import CLASSES, toy_chain, toy_retinanet
 
-import numpy as np
 import pytest
-from mmdet.registry import TRANSFORMS
 from mmengine.config import Config
 
 CHECKPOINTS = dict(teacher='/w/teacher_best.pth', assistant='/w/assistant_best.pth')
@@ -157,16 +154,6 @@ def test_the_deployed_config_is_plain_and_sees_native_lr_images(root):
     pipeline = config.test_dataloader.dataset.pipeline
     assert [step.type for step in pipeline] == ['LoadImageFromFile', 'Resize', 'LoadAnnotations', 'PackDetInputs']
     assert tuple(pipeline[1].scale) == (32, 24)
-
-
-@pytest.mark.parametrize(('ratio', 'size'), [(2, (64, 47)), (3, (64, 48)), ('3/2', (65, 49)), ('4/3', (50, 41))])
-def test_the_deployed_config_leaves_native_lr_images_as_they_are(root, ratio, size):
-    config = deploy_config(read_chain(toy_chain(root, ratio=ratio, **{'data.hr_scale': size})), 'student')
-    resize = TRANSFORMS.build(config.test_dataloader.dataset.pipeline[1])
-    for width, height in ((size[0], size[1]), (size[0], size[1] - 8), (size[0] - 5, size[1])):  # HR, as it was resized
-        native = [math.ceil(side / Fraction(ratio)) for side in (height, width)]
-        found = resize(dict(img=np.zeros((*native, 3), np.uint8)))['img']
-        assert list(found.shape[:2]) == native
 
 
 def test_the_deployed_config_of_wrapped_test_sets_is_plain_too(root):

@@ -32,14 +32,14 @@ def test_pairs_that_line_up_pass(tmp_path, ratio, start_level):
         student=unfrozen(toy_retinanet(start_level=start_level)),
         terms=dict(f=dict(type='FeatureTerm')),
     )
-    verify_alignment(model.alignment, (32, 96))
+    verify_alignment(model.alignment, (32, 96), 32)
 
 
 def test_a_head_that_assumes_another_stride_is_named(tmp_path):
     wrong = unfrozen(toy_retinanet(start_level=0, strides=[8, 16, 32, 64]))
     model = build_distiller(tmp_path, student=wrong, ratio=1)
     with pytest.raises(ConfigError, match=r'student level 0: the head assumes stride 8.* has stride 4.*overrides'):
-        verify_alignment(model.alignment, (96, 160))
+        verify_alignment(model.alignment, (97, 161), 1)
 
 
 def test_verification_changes_neither_modes_nor_statistics(distiller):
