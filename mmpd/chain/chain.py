@@ -11,6 +11,7 @@ from mmengine.config import Config, ConfigDict
 from ..data.reduction import REDUCTIONS, parse_ratio
 from ..errors import ConfigError
 from .keys import check_keys
+from .task import task_named
 
 STAGE_KEYS = {
     'detector', 'overrides', 'size', 'guide', 'init_from', 'terms', 'align', 'schedule', 'runner', 'checkpoint',
@@ -71,12 +72,13 @@ def read_chain(config: Config) -> Chain:
     if not config.stages:
         raise ConfigError('stages is empty: a chain needs at least one stage')
     check_keys(config, CHAIN_KEYS)
+    guide_size = task_named(config.get('task', 'detection')).guide_size
     for name, stage in config.stages.items():
-        _check_stage(name, stage, config.stages)
+        _check_stage(name, stage, config.stages, guide_size)
     return Chain(config, ratio, _in_order(config.stages))
 
 
-def _check_stage(name: str, stage: ConfigDict, stages: dict) -> None:
+def _check_stage(name: str, stage: ConfigDict, stages: dict, guide_size: str) -> None:
     unknown = set(stage) - STAGE_KEYS
     if unknown:
         raise ConfigError(f'stages.{name} has unknown keys {sorted(unknown)}: allowed are {sorted(STAGE_KEYS)}')
@@ -93,7 +95,7 @@ def _check_stage(name: str, stage: ConfigDict, stages: dict) -> None:
                 continue
             raise ConfigError(f'stages.{name}.{key} = {other!r} is no stage: the stages are {list(stages)}')
     guide = stage.get('guide')
-    if guide and stages[guide].get('size') == 'lr':
+    if guide and stages[guide].get('size') == 'lr' and guide_size == 'hr':
         raise ConfigError(
             f'stages.{name}.guide = {guide!r} sees LR images, and a guide sees HR images: take another guide, or set '
             f"stages.{guide}.size = 'hr' (with ratio = 1 where both see the same images)"

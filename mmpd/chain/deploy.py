@@ -13,7 +13,7 @@ from .task import task_of
 def deploy_config(chain: Chain, name: str) -> Config:
     """Plain config of a stage's network on native images: stock mmdet loads it (DESIGN §3.5).
 
-    Only a network with parts of mmpd inside (a deployed FSR neck) still imports mmpd.
+    Only a network with parts of mmpd inside (a deployed FSR neck, a task that the host lacks) still imports mmpd.
     """
     task = task_of(chain)
     model = stage_detector(chain, name)
@@ -30,7 +30,7 @@ def deploy_config(chain: Chain, name: str) -> Config:
         test_cfg=dict(type='TestLoop'),
         test_evaluator=task.deploy_evaluator(),
     )
-    if "'FSR'" in str(model):
+    if not task.stock or "'FSR'" in str(model):
         config['custom_imports'] = dict(imports=list(task.imports), allow_failed_imports=False)
     return Config(config)
 

@@ -19,7 +19,11 @@ TASKS = Registry('task of a chain', locations=['mmpd.register'])
 
 def task_of(chain: Chain) -> Any:
     """The task of a chain: `task = 'detection'` unless it says otherwise."""
-    name = chain.config.get('task', 'detection')
+    return task_named(chain.config.get('task', 'detection'))
+
+
+def task_named(name: str) -> Any:
+    """The task of that name. Raises ConfigError where there is none."""
     if name not in TASKS:
         raise ConfigError(f'task = {name!r} is unknown: use one of {sorted(TASKS.module_dict)}')
     return TASKS.get(name)()

@@ -239,12 +239,15 @@ def _check_pyramids(check: StageCheck, model: Any, chain: Chain, data: TrainData
     ratio = float(chain.stage_ratio(check.name))
     if alignment is None:
         view = view_of(model)
-        _, shapes = view.probe(256, 256)
+        side = view.probe_side or 256
+        _, shapes = view.probe(side, side)
         levels = view.levels(shapes)
         counts = count_positives(view.head, levels, annotated_images(data.dataset))
         check.levels['student'] = _rows(levels, shapes, ratio, data, {}, counts)
     else:
-        verify_alignment(alignment, (97, 161), model.data_preprocessor.divisor)
+        side = alignment.student.probe_side
+        size = (side, side) if side else (97, 161)
+        verify_alignment(alignment, size, model.data_preprocessor.divisor)
         plan = alignment.plan
         guide_ratio = ratio / float(alignment.ratio)
         how = {

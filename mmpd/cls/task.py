@@ -34,6 +34,8 @@ class ClassificationTask:
     best = 'pd/top1'
     headline = ('top1', 'top5', 'mean_class')
     guide_hooks = ()  # AFP lines up pyramids; here maps are paired by stage
+    guide_size = 'hr'  # of the images that guides see
+    stock = True  # deployed networks need nothing of mmpd
 
     def num_classes(self, chain: Chain) -> int:
         """Number of classes: `data.num_classes`, or what the train set's config, class or folders say.

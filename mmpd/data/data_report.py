@@ -10,10 +10,12 @@ class DataReport:
     """Counts of one split.
 
     `dropped` and `changed` map a reason to the image ids it happened to, one entry per box or image.
-    `boxes` are those to be found, `difficult` those that VOC marks as difficult (ignored in the AP).
+    `boxes` are those to be found, `difficult` those that VOC marks as difficult (ignored in the AP). `counts_boxes` is
+    False for images that have none by their nature.
     """
 
     source: str
+    counts_boxes: bool = True
     images: int = 0
     boxes: int = 0
     difficult: int = 0
@@ -29,7 +31,7 @@ class DataReport:
 
     def summary(self) -> str:
         """One line for the log."""
-        text = f'{self.source}: {self.images} images, {self.boxes} boxes'
+        text = f'{self.source}: {self.images} images' + (f', {self.boxes} boxes' if self.counts_boxes else '')
         if self.difficult:
             text += f', {self.difficult} difficult'
         if self.negatives:

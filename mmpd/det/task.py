@@ -33,6 +33,8 @@ class DetectionTask:
     best = 'pd/AP50'
     headline = ('AP50', 'AP')  # metrics that a summary shows
     guide_hooks = (dict(type='mmdet.AFPHook'),)  # of every stage with a guide
+    guide_size = 'hr'  # of the images that guides see
+    stock = True  # deployed networks need nothing of mmpd
 
     def num_classes(self, chain: Chain) -> int:
         """Number of classes, from the training set's metainfo or its class.

@@ -14,6 +14,7 @@ from mmengine.runner import Runner
 
 from ..chain.chain import is_chain, read_chain
 from ..chain.deploy import bench_config
+from ..chain.task import TASKS
 from ..errors import ConfigError
 from ..io.read import check_classes
 from ..io.state import load_into
@@ -108,7 +109,7 @@ def network_of(config: Config, stage: str | None = None, split: str = 'test') ->
     plain.test_dataloader = loader
     if str(plain.model.type).rpartition('.')[2] == 'Distiller':
         plain.model = plain.model.student
-    if plain.get('default_scope', 'mmdet') == 'mmdet':
+    if not _of_a_task(plain.get('test_evaluator')) and plain.get('default_scope', 'mmdet') == 'mmdet':
         plain.test_evaluator = dict(type='PDMetric')
     plain.test_cfg = plain.get('test_cfg') or dict(type='TestLoop')
     return Network(name, Config({key: plain[key] for key in ('model', *_KEPT) if plain.get(key) is not None}))
@@ -189,6 +190,12 @@ def _runner_config(network: Network, work_dir: str, launcher: str, show_dir: str
             visualization=dict(type='DetVisualizationHook', draw=True, test_out_dir=str(Path(show_dir).resolve()))
         )
     return config
+
+
+def _of_a_task(evaluator: dict | list | None) -> bool:
+    """Whether an evaluator is what some task measures with, rather than one of mmdet's own."""
+    ours = {task().evaluator()['type'] for task in TASKS.module_dict.values()}
+    return isinstance(evaluator, dict) and evaluator.get('type') in ours
 
 
 def _is(transform: dict, name: str) -> bool:
