@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -18,11 +19,11 @@ SOURCES = ('auto', 'lr', 'hr')
 Reduce = Callable[[np.ndarray, Fraction, str], np.ndarray]
 
 
-def _lanczos(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Antialiased Lanczos as Pillow computes it."""
+def _pillow(image: np.ndarray, size: tuple[int, int], filter_name: str) -> np.ndarray:
+    """An antialiased filter of Pillow: LANCZOS, or BICUBIC (a = -0.5, what super-resolution takes for LR images)."""
     from PIL import Image
 
-    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling[filter_name]))
 
 
 REDUCTIONS: dict[str, Callable[[np.ndarray, tuple[int, int]], np.ndarray]] = {
@@ -31,7 +32,8 @@ REDUCTIONS: dict[str, Callable[[np.ndarray, tuple[int, int]], np.ndarray]] = {
     # cv2's bilinear has no antialias: what a cheap camera driver does, here to be compared with.
     'bilinear': lambda image, size: cv2.resize(image, size, interpolation=cv2.INTER_LINEAR),
     'nearest': lambda image, size: cv2.resize(image, size, interpolation=cv2.INTER_NEAREST),
-    'lanczos': _lanczos,
+    'lanczos': partial(_pillow, filter_name='LANCZOS'),
+    'bicubic': partial(_pillow, filter_name='BICUBIC'),
 }
 """Functions `(HR image (H, W, 3), (w, h) of the LR image in pixels) -> (h, w, 3)`."""
 
