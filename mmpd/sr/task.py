@@ -1,0 +1,90 @@
+"""Super-resolution as a task of the chain: LR images in, HR images out, PSNR and SSIM."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING
+
+from mmengine.config import ConfigDict
+
+from ..chain.task import TASKS
+from ..errors import ConfigError
+
+if TYPE_CHECKING:
+    from ..chain.chain import Chain
+
+
+@TASKS.register_module('sr')
+class SuperResolutionTask:
+    """Images without labels: every network sees the LR image, the HR image is the ground truth; `SRMetric`.
+
+    `data` of the chain: `train`, `val`, `test` are `SRFolder` configs without pipeline; `hr_scale` is the (width,
+    height) of the HR training patches; `augment` are transforms of the whole HR image before a patch is cut (default:
+    flips and transpose); `batch_size` and `num_workers` are per process. Test images are upscaled one at a time, whole.
+    """
+
+    scope = 'mmdet'
+    imports = ('mmpd', 'mmpd.sr.register')
+    best = 'pd/PSNR_Y'
+    headline = ('PSNR_Y', 'SSIM_Y')
+    guide_hooks = ()  # nothing to line up: guide and student see the same pixels
+    guide_size = 'lr'
+    stock = False  # mmdet has no super-resolution: deployed networks import mmpd
+
+    def num_classes(self, chain: Chain) -> None:
+        """Images have no classes."""
+
+    def classes(self, chain: Chain, split: str = 'train') -> tuple[str, ...]:
+        return ()
+
+    def network(self, chain: Chain, name: str, model: ConfigDict) -> ConfigDict:
+        """The network's scale is the chain's ratio.
+
+        Raises:
+            ConfigError: a stage on HR images, a ratio that is no whole number, a patch that it does not divide.
+        """
+        stage, ratio = chain.stages[name], chain.ratio
+        if stage.size != 'lr':
+            raise ConfigError(f"stages.{name}.size = {stage.size!r}: networks of task = 'sr' see LR images, use 'lr'")
+        if ratio.denominator != 1 or ratio < 2:
+            raise ConfigError(f'ratio = {ratio}: super-resolution takes a whole number, at least 2')
+        if any(side % int(ratio) for side in chain.config.data.hr_scale):
+            raise ConfigError(
+                f'data.hr_scale = {tuple(chain.config.data.hr_scale)}: the HR patch must be a multiple of ratio = '
+                f'{ratio} on each side'
+            )
+        given = model.backbone.get('scale', int(ratio))
+        if given != ratio:
+            raise ConfigError(
+                f'stages.{name}: backbone.scale = {given}, but ratio = {ratio}: leave it out, the chain sets it'
+            )
+        model.backbone.scale = int(ratio)
+        return model
+
+    def train_pipeline(self, chain: Chain, name: str) -> list[dict]:
+        """Everything random at HR, then an aligned patch and its reduction."""
+        data = chain.config.data
+        return [
+            dict(type='LoadImageFromFile'),
+            *copy.deepcopy(data.get('augment', [dict(type='FlipTranspose')])),
+            self._pair(chain, patch=tuple(data.hr_scale)),
+            dict(type='PackSRInputs', paired=bool(chain.stages[name].get('guide'))),
+        ]
+
+    def test_pipeline(self, chain: Chain, name: str) -> list[dict]:
+        """Whole HR images through the same reduction."""
+        return [dict(type='LoadImageFromFile'), self._pair(chain), dict(type='PackSRInputs')]
+
+    def deploy_pipeline(self, chain: Chain, name: str) -> list[dict]:
+        """Native LR images."""
+        return [dict(type='LoadImageFromFile'), dict(type='PackSRInputs')]
+
+    def evaluator(self) -> dict:
+        return dict(type='SRMetric')
+
+    def deploy_evaluator(self) -> dict:
+        return self.evaluator()
+
+    def _pair(self, chain: Chain, **patch: tuple[int, int]) -> dict:
+        operator = chain.config.get('reduction', 'bicubic')
+        return dict(type='AlignedPair', ratio=str(chain.ratio), operator=operator, **patch)
