@@ -1,0 +1,21 @@
+# Networks, rows, terms and training of the CPU-sized chains. `student` is the distilled one, with every part of DUKD;
+# the stages before it are its controls, the rows of docs/results.md. An epoch has 380 steps of 8 patches.
+teacher = dict(type='SuperResolver', backbone=dict(type='EDSR', channels=32, blocks=8, bicubic_skip=True))
+student = dict(type='SuperResolver', backbone=dict(type='EDSR', channels=16, blocks=4, bicubic_skip=True))
+distilled = dict(detector=student, size='lr', guide='teacher')
+logits = dict(type='LogitsTerm')
+stages = dict(
+    teacher=dict(detector=teacher, size='lr', schedule=dict(max_epochs=3)),
+    plain=dict(detector=student, size='lr'),
+    logits=dict(**distilled, terms=dict(logits=logits)),
+    zoom_in=dict(**distilled, terms=dict(logits=logits, zoom_in=dict(type='ZoomInTerm', consistency=0.0))),
+    zoom_out=dict(**distilled, terms=dict(logits=logits, zoom_out=dict(type='ZoomOutTerm', consistency=0.0))),
+    consistency=dict(**distilled, terms=dict(logits=logits, consistency=dict(type='ConsistencyTerm'))),
+    student=dict(
+        **distilled,
+        terms=dict(logits=logits, zoom_in=dict(type='ZoomInTerm'), zoom_out=dict(type='ZoomOutTerm')),
+    ),
+)
+schedule = dict(max_epochs=2, warmup_iters=0, val_interval=1)  # cosine
+optim_wrapper = dict(type='BFloat16OptimWrapper', optimizer=dict(type='Adam', lr=1e-3))
+del distilled, logits
