@@ -36,6 +36,7 @@ setup(
         'cls': ['onedl-mmpretrain>=1.3'],
         'cls-upstream': ['mmpretrain>=1.2,<2'],
         'export': ['onnx>=1.16', 'onnxslim>=0.1.50', 'onnxruntime>=1.18'],
+        'sr': ['spandrel>=0.4,<0.5'],  # RCAN and SwinIR; EDSR needs nothing
         'dev': ['pytest>=8', 'hypothesis>=6', 'ruff>=0.14', 'mypy>=1.15'],
     },
 )
