@@ -1,8 +1,8 @@
 """The demo's data: a small VOC-layout set, drawn with NumPy and OpenCV, the same pixels for the same seed.
 
-Blood smears: crowded red cells, some of them infected (a dark dot inside), a few large white cells with a lobed nucleus,
-and platelets. At HR the dot and the platelets are plain to see; at a quarter of the side a dot is one pixel and a platelet
-two, so a low-resolution detector loses something that a high-resolution one can teach.
+Blood smears: crowded red cells, some of them infected (a dark dot inside), a few large white cells with a lobed
+nucleus, and platelets. At HR the dot and the platelets are plain to see; at a quarter of the side a dot is one pixel
+and a platelet two, so a low-resolution detector loses something that a high-resolution one can teach.
 """
 
 import json
@@ -90,7 +90,9 @@ def draw_image(rng: np.random.Generator, size: tuple[int, int]) -> tuple[np.ndar
     crowd = size[0] * size[1] / (256 * 192)
     counts = {name: round(crowd * rng.integers(low, high + 1)) for name, (low, high) in _COUNTS.items()}
     names = [name for name in CLASSES for _ in range(max(counts[name], name == 'red'))]
-    for name in sorted(names, key=lambda name: _SIDES[name][1], reverse=True):  # small ones on top: none is hidden whole
+    for name in sorted(
+        names, key=lambda name: _SIDES[name][1], reverse=True
+    ):  # small ones on top: none is hidden whole
         mask, colour = _draw_cell(rng, name)
         placed = _place(rng, mask, owner, areas)
         if placed is None:

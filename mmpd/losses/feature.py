@@ -54,7 +54,7 @@ def cwd_loss(student: Tensor, guide: Tensor, valid: Tensor, temperature: float =
 
 
 def _standardise(feature: Tensor, mask: Tensor) -> Tensor:
-    """(B, C, h, w) with zero mean and unit variance per channel over the masked cells; zero elsewhere and if constant."""
+    """(B, C, h, w) with zero mean and unit variance per channel over the masked cells; zero elsewhere, and if flat."""
     feature = feature.float()
     count = mask.sum(dim=(0, 2, 3), keepdim=True).clamp(min=1)
     mean = (feature * mask).sum(dim=(0, 2, 3), keepdim=True) / count
