@@ -4,21 +4,39 @@ The mm* libraries exist as two distributions with the same import names, so neit
 choose one, `pip install -e .[onedl]` (maintained) or `pip install -e .[upstream]` (OpenMMLab's own).
 """
 
+import shutil
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 ONEDL = ['onedl-mmengine>=0.10.10', 'onedl-mmcv>=2.3', 'onedl-mmdetection>=3.5']
 UPSTREAM = ['mmengine>=0.10.5,<1', 'mmcv-lite>=2.0.1,<2.2', 'mmdet>=3.3,<4']
+
+HERE = Path(__file__).resolve().parent
+
+
+class BuildWithConfigs(build_py):
+    """The configs go where mmdet has its own in a wheel, `mmpd/.mim/configs`, so that `mmpd::pd_voc.py` is found."""
+
+    def run(self) -> None:
+        super().run()
+        if not getattr(self, 'editable_mode', False):  # an editable install has the checkout's own
+            target = Path(self.build_lib) / 'mmpd' / '.mim' / 'configs'
+            shutil.rmtree(target, ignore_errors=True)
+            shutil.copytree(HERE / 'configs', target, ignore=shutil.ignore_patterns('__pycache__'))
+
 
 setup(
     name='mmpd',
     version='0.1.0',
     description='Pixel Distillation for object detection on mmdetection: accurate detectors on low-resolution images',
-    long_description=Path(__file__).with_name('README.md').read_text(encoding='utf-8'),
+    long_description=(HERE / 'README.md').read_text(encoding='utf-8'),
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     packages=find_packages(include=['mmpd', 'mmpd.*']),
+    cmdclass={'build_py': BuildWithConfigs},
+    entry_points={'console_scripts': ['mmpd = mmpd.cli:main']},
     python_requires='>=3.10',
     install_requires=[
         'torch>=2.7',
