@@ -11,3 +11,7 @@ class DataError(ValueError):
 
 class CheckpointError(ValueError):
     """A file that is no checkpoint, is damaged, is unsafe to load, or does not fit the network."""
+
+
+class WorkDirBusy(RuntimeError):
+    """Another live process trains in this work dir."""

@@ -18,7 +18,7 @@ with _contextlib.redirect_stdout(_io.StringIO()), _warnings.catch_warnings():
     from .evaluation import metric
     from .hooks import afp_hook, checkpoint_hook, epoch_length_hook, finite_hook, init_hook, seed_hook
     from .modules import fsr as fsr_neck
-    from .terms import feature, fsr, isrd, response, roi
+    from .terms import adversarial, crkd, feature, fsr, isrd, response, roi
 
 install_safe_loading()
 # AFP decodes whole batches with the head's own coder, which works and is what it warns of.

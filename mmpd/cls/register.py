@@ -13,4 +13,4 @@ except ImportError as error:
         "-e .[cls-upstream] beside OpenMMLab's own packages"
     ) from error
 
-from . import data, metric, task, terms, view  # noqa: F401
+from . import data, metric, resolution, task, terms, view  # noqa: F401

@@ -24,6 +24,8 @@ class ClassifierView(NetworkView):
     The head's output are the logits (B, C).
     """
 
+    pooled = True
+
     def __init__(self, net: Any) -> None:
         super().__init__(net)
         self.head = net.head

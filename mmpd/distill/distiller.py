@@ -140,7 +140,7 @@ class Distiller(BaseModel):
             taps_hr = self._run_guide(inputs['hr'])
         with self.student_view.taps() as taps_lr:
             losses = self._weigh_own(self.student.loss(inputs['lr'], data_samples))
-        step = Step(inputs['hr'], inputs['lr'], data_samples, taps_hr, taps_lr, self.alignment)
+        step = Step(inputs['hr'], inputs['lr'], data_samples, taps_hr, taps_lr, self.alignment, self._run_guide)
         for name, term in self.terms.items():
             for key, value in term(step).items():
                 if key in losses:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,6 +11,8 @@ from torch import Tensor
 
 from ..align.alignment import AlignedFeatures, AlignedResponse, Alignment
 from ..heads.base import LevelResponse, responses
+from .enlarge import enlarged
+from .matched import MapPair, VectorPair, cell_vectors, pooled_maps
 from .taps import Taps
 
 
@@ -23,6 +25,7 @@ class Step:
         data_samples: LR samples (boxes in LR pixels).
         guide: taps of the guide's forward (no gradient). student: taps of the student's own loss().
         alignment: the pair's alignment.
+        run_guide: images (B, 3, H, W), normalised for the guide, to its taps, without gradient.
     """
 
     images_hr: Tensor
@@ -31,6 +34,7 @@ class Step:
     guide: Taps
     student: Taps
     alignment: Alignment
+    run_guide: Callable[[Tensor], Taps] | None = None
 
     @cached_property
     def feats_lr(self) -> tuple[Tensor, ...]:
@@ -56,8 +60,51 @@ class Step:
 
     @cached_property
     def aligned_responses(self) -> list[AlignedResponse]:
-        guide = responses(self.alignment.guide.head, self.guide['head'])  # type: ignore[arg-type]
+        return self._aligned_responses(self.guide)
+
+    @cached_property
+    def guide_on_lr(self) -> Taps:
+        """The guide on the LR images enlarged to HR size: what is left of its knowledge at low resolution.
+
+        One more forward of the guide, made when a term first asks for it, and kept by the guide cache as any other.
+        """
+        size = (self.images_hr.shape[-2], self.images_hr.shape[-1])
+        nets = self.alignment.student.net, self.alignment.guide.net
+        images = enlarged(self.images_lr, size, self.valid(self.images_lr.shape[-2:]), *nets)
+        run = self.run_guide or self.alignment.guide.run
+        with torch.no_grad():
+            return run(images)
+
+    @cached_property
+    def aligned_responses_on_lr(self) -> list[AlignedResponse]:
+        """As `aligned_responses`, of the guide on the enlarged LR images."""
+        return self._aligned_responses(self.guide_on_lr)
+
+    def _aligned_responses(self, taps: Taps) -> list[AlignedResponse]:
+        guide = responses(self.alignment.guide.head, taps['head'])  # type: ignore[arg-type]
         return self.alignment.responses(guide, self.grids)
+
+    @cached_property
+    def map_pairs(self) -> list[MapPair]:
+        """Student and guide maps on one grid: every aligned level, no cell of one without a positive in training being
+        valid; of classifiers the pooled last maps."""
+        if self.alignment.student.pooled:
+            return [pooled_maps(self.feats_lr, self.feats_hr)]
+        pairs = []
+        for aligned in self.aligned_features:
+            valid = self.valid(self.grids[aligned.student])
+            if not self.alignment.trains(aligned.student):
+                valid = torch.zeros_like(valid)
+            pairs.append(MapPair(aligned.student, self.feats_lr[aligned.student], aligned.features, valid))
+        return pairs
+
+    def vector_pairs(self, limit: int) -> list[VectorPair]:
+        """Student and guide vectors of the same places, at most `limit` a level: the cells of each object, on the level
+        that fits it; of classifiers one vector an image."""
+        if self.alignment.student.pooled:
+            return [pair.vectors(pair.valid, limit) for pair in self.map_pairs]
+        size = (self.images_lr.shape[-2], self.images_lr.shape[-1])
+        return cell_vectors(self.map_pairs, self.alignment.plan.student, self.gt_boxes(), size, limit)
 
     def gt_boxes(self) -> list[Tensor]:
         """Ground-truth boxes per image, (g, 4), LR pixels."""

@@ -38,9 +38,11 @@ class NetworkView:
         head: dense head (`bbox_head`, or `rpn_head` of a two-stage detector), None where its family is unknown.
         probe_side: side of the images (pixels of this network) at which its shapes are measured, where it is made for
             one size; None: any size will do.
+        pooled: an image is one vector, the mean of its last map (classifiers); False: cells are compared with cells.
     """
 
     probe_side: int | None = None
+    pooled = False
 
     def __init__(self, net: nn.Module) -> None:
         self.net: Any = net

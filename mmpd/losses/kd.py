@@ -31,10 +31,15 @@ def kd_loss(student_logits: Tensor, guide_logits: Tensor, temperature: float = 4
     Raises:
         ConfigError: T is not positive, or the two class counts differ.
     """
+    return kd_rows(student_logits, guide_logits, temperature).mean()
+
+
+def kd_rows(student_logits: Tensor, guide_logits: Tensor, temperature: float = 4.0) -> Tensor:
+    """`kd_loss` by sample: (B,); arguments and errors as there."""
     _check_logits(student_logits, guide_logits, temperature)
     log_p_student = F.log_softmax(_full(student_logits) / temperature, dim=1)
     log_p_guide = F.log_softmax(_full(guide_logits).detach() / temperature, dim=1)
-    return temperature**2 * _kl_rows(log_p_student, log_p_guide).mean()
+    return temperature**2 * _kl_rows(log_p_student, log_p_guide)
 
 
 def dkd_loss(

@@ -11,12 +11,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
+from ..errors import WorkDirBusy
+
 _UNSUPPORTED = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
 _held_here: set[Path] = set()
-
-
-class WorkDirBusy(RuntimeError):
-    """Another live process trains in this work dir."""
 
 
 class WorkDirLock:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from mmdet.registry import MODELS
 from torch import Tensor
@@ -32,6 +34,7 @@ class ResponseTerm(Term):
     """
 
     needs_guide_head = True
+    prefix = 'loss_response'
 
     def __init__(
         self,
@@ -60,20 +63,24 @@ class ResponseTerm(Term):
         ratio = float(step.alignment.ratio)
         gt_boxes = step.gt_boxes()
         pairs, weights = [], []
-        for aligned in step.aligned_responses:
+        for aligned, emphasis in zip(step.aligned_responses, self.emphasis(step), strict=True):
             guide, student = aligned.response, step.student_responses[aligned.student]
             boxes_lr = guide.boxes / ratio
             weight = response_losses.location_weights(
                 guide.scores(), boxes_lr, gt_boxes, self.threshold, self.localisation
             )
-            pairs.append((student, guide, boxes_lr, aligned.exact))
+            pairs.append((student, guide, boxes_lr, aligned.exact, emphasis))
             weights.append(weight)
         normaliser = torch.stack([weight.sum() for weight in weights]).sum().clamp(min=1.0)
         losses: dict[str, list[Tensor]] = {}
-        for (student, guide, boxes_lr, exact), weight in zip(pairs, weights, strict=True):
-            for name, loss in self._level(student, guide, boxes_lr, exact, weight, normaliser).items():
-                losses.setdefault(name, []).append(loss)
+        for (student, guide, boxes_lr, exact, emphasis), weight in zip(pairs, weights, strict=True):
+            for name, loss in self._level(student, guide, boxes_lr, exact, weight, normaliser, emphasis).items():
+                losses.setdefault(f'{self.prefix}_{name}', []).append(loss)
         return {name: self.loss_weight * torch.stack(values).sum() for name, values in losses.items()}
+
+    def emphasis(self, step: Step) -> Sequence[Tensor | None]:
+        """Per aligned level (B, n): factors of every loss of a location; None: 1."""
+        return [None] * len(step.aligned_responses)
 
     def _level(
         self,
@@ -83,23 +90,26 @@ class ResponseTerm(Term):
         exact: bool,
         weight: Tensor,
         normaliser: Tensor,
+        emphasis: Tensor | None = None,
     ) -> dict[str, Tensor]:
         targets = guide.logits.float().sigmoid()
+        heard = targets.amax(dim=2)
+        if emphasis is not None:
+            weight, heard = weight * emphasis, heard * emphasis
         losses = {
-            'loss_response_cls': response_losses.quality_focal_bce(student.logits, targets, normaliser, self.beta),
-            'loss_response_bbox': self.box_weight
-            * response_losses.weighted_giou(student.boxes, boxes_lr, weight, normaliser),
+            'cls': response_losses.quality_focal_bce(student.logits, targets, normaliser, self.beta, emphasis),
+            'bbox': self.box_weight * response_losses.weighted_giou(student.boxes, boxes_lr, weight, normaliser),
         }
         if student.quality is not None and guide.quality is not None:
-            losses['loss_response_quality'] = response_losses.quality_focal_bce(
+            losses['quality'] = response_losses.quality_focal_bce(
                 student.quality[..., None],
                 guide.quality.float().sigmoid()[..., None],
                 normaliser,
                 self.beta,
-                weights=targets.amax(dim=2),
+                weights=heard,
             )
         if exact and student.distribution is not None and guide.distribution is not None:
-            losses['loss_response_dfl'] = self.box_weight * response_losses.distribution_kl(
+            losses['dfl'] = self.box_weight * response_losses.distribution_kl(
                 student.distribution, guide.distribution, weight, normaliser, self.temperature
             )
         return losses

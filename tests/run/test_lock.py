@@ -13,11 +13,9 @@ from mmpd.run.lock import WorkDirBusy, WorkDirLock, is_alive
 import pytest
 
 HOLD = """
-import importlib.util, os, sys, time
-spec = importlib.util.spec_from_file_location('lock', sys.argv[2])  # without importing all of mmdet
-lock = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(lock)
-with lock.WorkDirLock(sys.argv[1]):
+import os, sys, time
+from mmpd.run.lock import WorkDirLock
+with WorkDirLock(sys.argv[1]):
     child = os.fork()
     if child == 0:
         time.sleep(60)
@@ -30,7 +28,7 @@ with lock.WorkDirLock(sys.argv[1]):
 @pytest.fixture
 def holder(tmp_path):
     """A process that holds the lock and has forked a child, as data-loader workers are."""
-    command = [sys.executable, '-c', HOLD, str(tmp_path), lock.__file__]
+    command = [sys.executable, '-c', HOLD, str(tmp_path)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     worker = int(process.stdout.readline())
     yield process

@@ -90,7 +90,7 @@ def test_centerness_is_heard_only_where_the_guide_sees_an_object(tmp_path):
         guide = LevelResponse(logits, boxes, torch.tensor([quality]), None, (1, 2))
         student = LevelResponse(logits, boxes, torch.zeros(1, 2), None, (1, 2))
         level = term._level(student, guide, boxes, True, torch.ones(1, 2), torch.tensor(1.0))
-        return float(level['loss_response_quality'])
+        return float(level['quality'])
 
     assert loss([5.0, 0.0]) == pytest.approx(0.0, abs=1e-6)
     assert loss([0.0, 5.0]) > 0.1

@@ -1,0 +1,75 @@
+"""Arguments that commands share, and how they become a config. Importing this module imports nothing heavy."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ConfigError
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """`--cfg-options key=value …`, kept as text until mmengine is imported."""
+    parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='merged into the config')
+
+
+def add_launcher(parser: argparse.ArgumentParser) -> None:
+    """`--launcher` and `--local_rank`, as in mmdet."""
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+
+
+def config_path(name: str) -> Path:
+    """The file of a config: a path, or `mmpd::pd_voc.py` of the configs that mmpd brings.
+
+    Raises:
+        ConfigError: no such file.
+    """
+    path = configs_folder() / name.removeprefix('mmpd::') if name.startswith('mmpd::') else Path(name)
+    if not path.is_file():
+        known = ', '.join(sorted(file.name for file in configs_folder().glob('*.py'))[:8])
+        raise ConfigError(f'CONFIG = {name!r}: no such file; mmpd brings mmpd::NAME with NAME one of {known}, …')
+    return path
+
+
+def configs_folder() -> Path:
+    """Where mmpd's own configs lie: in the wheel as mmdet's do (`.mim/configs`), or in the checkout."""
+    package = Path(__file__).resolve().parents[1]
+    inside = package / '.mim' / 'configs'
+    return inside if inside.is_dir() else package.parent / 'configs'
+
+
+def options(words: list[str]) -> dict[str, Any]:
+    """`KEY=VALUE` words as mmengine's `DictAction` reads them.
+
+    Raises:
+        ConfigError: a word without `=`.
+    """
+    from mmengine.config import DictAction
+
+    for word in words:
+        if '=' not in word:
+            raise ConfigError(f'--cfg-options {word!r}: write KEY=VALUE, e.g. ratio=4')
+    if not words:
+        return {}
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--words', nargs='+', action=DictAction)
+    return parser.parse_args(['--words', *words]).words
+
+
+def read(args: argparse.Namespace) -> Config:
+    """The config of `args.config` with `args.cfg_options` merged in; imports mmengine, mmdet and mmpd's own types."""
+    path = config_path(args.config)
+    from .. import register  # noqa: F401
+    from ..evaluation.measure import read_config
+
+    return read_config(path, options(args.cfg_options))
+
+
+def work_dir_of(args: argparse.Namespace, config: Config) -> str:
+    """`--work-dir`, the config's `work_dir`, or work_dirs/<config name>."""
+    return args.work_dir or config.get('work_dir') or f'work_dirs/{Path(args.config.removeprefix("mmpd::")).stem}'

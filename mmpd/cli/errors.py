@@ -1,0 +1,34 @@
+"""How a command ends: errors that are the user's to mend are one line, not a traceback."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+
+from ..errors import CheckpointError, ConfigError, DataError, WorkDirBusy
+
+OURS = (ConfigError, DataError, CheckpointError, WorkDirBusy)
+PATHS = (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError)
+
+
+def with_errors(main: Callable[..., int | None]) -> int:
+    """Run a command; returns its exit status.
+
+    Errors that mmpd raises on purpose, and a path that can't be read or written, are printed without a traceback and
+    give 1; Ctrl-C gives 130. MMPD_TRACEBACK=1 shows the traceback as well.
+    """
+    try:
+        return main() or 0
+    except (*OURS, *PATHS) as error:
+        if os.environ.get('MMPD_TRACEBACK'):
+            raise
+        text = f'{type(error).__name__}: {error}'
+        if isinstance(error, PATHS):
+            text = f'{error.strerror}: {error.filename!r}; choose another --work-dir or --out, or mend its permissions'
+    except KeyboardInterrupt:
+        print('\nStopped. The same command goes on where it was cut.', file=sys.stderr)
+        return 130
+    colour, plain = ('\033[31m', '\033[0m') if sys.stderr.isatty() else ('', '')
+    print(f'{colour}{text}{plain}', file=sys.stderr)
+    return 1

@@ -1,0 +1,75 @@
+"""Train a chain (teacher → assistant → student), or one stage's dumped config.
+
+mmpd train configs/pd_voc.py
+mmpd train mmpd::pd_voc.py --stage student --cfg-options ratio=4
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from contextlib import nullcontext
+from pathlib import Path
+
+from .arguments import add_launcher, add_options, read, work_dir_of
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('config', help='a chain config (with stages), or the config of one training')
+    parser.add_argument('--work-dir', help='where results go; default work_dirs/<config name>')
+    parser.add_argument('--stage', help='train this stage of the chain alone')
+    parser.add_argument('--runs', type=int, help='train the chain from this many seeds and report mean ± sd on test')
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        help='of one training: resume from this checkpoint, or from the newest intact one. A chain always resumes',
+    )
+    parser.add_argument('--no-check', action='store_true', help='skip the preflight of a chain')
+    add_options(parser)
+    add_launcher(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    config = read(args)
+    from ..chain.chain import is_chain
+
+    work_dir = work_dir_of(args, config)
+    if is_chain(config):
+        train_chain(args, config, work_dir)
+    else:
+        train_one(args, config, work_dir)
+
+
+def train_chain(args: argparse.Namespace, config, work_dir: str) -> None:
+    from rich.console import Console
+
+    from ..chain.chain import read_chain
+    from ..chain.task import task_of
+    from ..run.launch import launched_rank
+    from ..run.seeds import run_many, summary_table
+    from ..run.stages import run_stages
+
+    chain = read_chain(config)
+    if args.runs is None:
+        run_stages(chain, work_dir, args.stage, args.launcher, check=not args.no_check)
+        return
+    summary = run_many(chain, work_dir, args.runs, args.stage, args.launcher, check=not args.no_check)
+    if launched_rank(args.launcher) == 0:
+        Console(highlight=False).print(summary_table(summary, task_of(chain).headline))
+
+
+def train_one(args: argparse.Namespace, config, work_dir: str) -> None:
+    from ..compat.mmengine_loading import find_resumable
+    from ..run.launch import from_rank_0, join, launched_rank
+    from ..run.lock import WorkDirLock
+    from ..run.train import train
+
+    config.work_dir = work_dir
+    resume = args.resume
+    with WorkDirLock(work_dir) if launched_rank(args.launcher) == 0 else nullcontext():
+        join(args.launcher, **config.get('env_cfg', {}).get('dist_cfg', {}))
+        if resume == 'auto':
+            resume = from_rank_0(lambda: find_resumable(work_dir))
+        train(config, args.launcher, resume, experiment=Path(args.config).stem)

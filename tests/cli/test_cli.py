@@ -1,0 +1,99 @@
+"""The command `mmpd`: light until its arguments are read, and errors that are one line."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from mmpd.cli import COMMANDS, command, parser_of
+from mmpd.cli.arguments import config_path, configs_folder, options
+from mmpd.cli.doctor import is_writable
+from mmpd.cli.errors import with_errors
+from mmpd.errors import ConfigError, DataError
+
+import pytest
+
+HEAVY = ('torch', 'numpy', 'mmengine', 'mmdet', 'rich')
+
+
+def python(code: str) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize('argv', [['--help'], ['--version'], ['nonsense'], *([name, '--help'] for name in COMMANDS)])
+def test_help_and_wrong_arguments_import_nothing_heavy(argv):
+    code = (
+        'import sys, mmpd.cli\n'
+        f'try: mmpd.cli.main({argv})\n'
+        'except SystemExit: pass\n'
+        f'print([name for name in {HEAVY} if name in sys.modules] or "light", file=sys.stderr)'
+    )
+    assert python(code).stderr.splitlines()[-1] == 'light'
+
+
+def test_a_missing_config_is_told_before_anything_heavy_is_imported():
+    code = (
+        'import sys; from mmpd.cli import command\nfrom mmpd.errors import ConfigError\n'
+        "try: command('train')(['nothere.py'])\n"
+        'except ConfigError as error: print(error)\n'
+        f'print([name for name in {HEAVY} if name in sys.modules] or "light")'
+    )
+    said = python(code).stdout.splitlines()
+    assert 'nothere.py' in said[0] and 'mmpd::' in said[0] and said[-1] == 'light'
+
+
+@pytest.mark.parametrize('name', COMMANDS)
+def test_every_command_tells_what_it_does(name):
+    assert parser_of(name).description
+    assert callable(command(name))
+
+
+def test_configs_of_mmpd_are_found_by_name():
+    assert config_path('mmpd::pd_voc.py') == configs_folder() / 'pd_voc.py'
+    assert config_path('mmpd::classification/pd_voc_crops.py').is_file()
+    with pytest.raises(ConfigError, match='mmpd::pd_vok.py'):
+        config_path('mmpd::pd_vok.py')
+
+
+def test_options_are_read_as_mmengine_reads_them():
+    read = options(['ratio=4', 'data.hr_scale=(320,240)', 'stages.student.terms.isrd=None', 'a=[1,2]', 'b=3/2'])
+    assert read == {
+        'ratio': 4, 'data.hr_scale': (320, 240), 'stages.student.terms.isrd': None, 'a': [1, 2], 'b': '3/2',
+    }  # fmt: skip
+    assert options([]) == {}
+    with pytest.raises(ConfigError, match='KEY=VALUE'):
+        options(['ratio'])
+
+
+def raising(error: BaseException):
+    def main() -> int:
+        raise error
+
+    return main
+
+
+def test_errors_of_the_user_are_one_line_and_a_status(capsys, tmp_path):
+    assert with_errors(raising(DataError('image 7 is empty'))) == 1
+    assert capsys.readouterr().err == 'DataError: image 7 is empty\n'
+    locked = tmp_path / 'file'
+    locked.write_text('')
+    assert with_errors(lambda: (locked / 'work').mkdir()) == 1
+    said = capsys.readouterr().err
+    assert said.count('\n') == 1 and str(locked / 'work') in said and '--work-dir' in said
+    assert with_errors(raising(KeyboardInterrupt())) == 130
+    assert 'goes on' in capsys.readouterr().err
+    assert with_errors(lambda: None) == 0
+
+
+def test_errors_of_ours_keep_their_traceback(monkeypatch):
+    with pytest.raises(ZeroDivisionError):
+        with_errors(raising(ZeroDivisionError()))
+    monkeypatch.setenv('MMPD_TRACEBACK', '1')
+    with pytest.raises(DataError):
+        with_errors(raising(DataError('x')))
+
+
+def test_doctor_finds_out_whether_a_folder_can_be_written(tmp_path):
+    assert is_writable(tmp_path / 'not' / 'there' / 'yet') and not (tmp_path / 'not').exists()
+    (tmp_path / 'file').write_text('')
+    assert not is_writable(tmp_path / 'file')
+    assert not is_writable(Path('/proc/nothing'))
