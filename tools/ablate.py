@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import mmpd  # noqa: F401
 import torch
-from mmpd.ablate.rows import QUICK_ROWS, ROWS, ablation_chain, in_order
+from mmpd.ablate.rows import DEFAULT_ROWS, QUICK_ROWS, ROWS, ablation_chain, in_order
 from mmpd.ablate.run import read_results, refuse_other_options, run_row, share_guides
 from mmpd.ablate.report import write_report
 from mmpd.chain.chain import Chain, needed_stages, read_chain
@@ -37,7 +37,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='a chain config with the stages assistant and student')
     parser.add_argument('--seeds', type=int, default=1, help='seeds 0..N-1')
-    parser.add_argument('--rows', nargs='+', metavar='ROW', help=f'of {list(ROWS)}; default all')
+    parser.add_argument('--rows', nargs='+', metavar='ROW', help=f'of {list(ROWS)}; default: all but those of RKD')
     parser.add_argument('--splits', nargs='+', default=['val'], choices=['val', 'test'])
     parser.add_argument('--work-dir', help='default work_dirs/ablate_<config name>')
     parser.add_argument('--out-dir', help='where the JSON of each row goes; default <work-dir>/results')
@@ -86,7 +86,7 @@ def checked_rows(args: argparse.Namespace, chain: Chain) -> list[str]:
         ConfigError: a row that --rows names, or one that others need, cannot be trained. Other rows are left out.
     """
     stages = seeded(args, chain, 0)
-    rows = args.rows or [row for row in (QUICK_ROWS if args.quick else ROWS) if row in stages.stages]
+    rows = args.rows or [row for row in (QUICK_ROWS if args.quick else DEFAULT_ROWS) if row in stages.stages]
     needed = in_order(stages, [*(args.rows or ()), 'student'])
     finished = {row: finished_checkpoint(args.work_dir / 'seed0' / row) for row in stages.stages}
     known = {row: file for row, file in finished.items() if file}

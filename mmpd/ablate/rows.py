@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
@@ -23,6 +23,18 @@ ROWS = {
     'lr_fsr': 'lr_init + FSR',
     'student': 'LR student, the default terms',
     'one_stage': 'LR, teacher → student, as long as assistant + student',
+    'lr_adversarial': 'lr_init + adversarial',
+    'lr_resolution': 'lr_init + resolution-aware response (CRKD a)',
+    'lr_pairwise': 'lr_init + pair-wise constraint (CRKD b)',
+    'lr_mmd': 'lr_init + MMD² (CRKD c)',
+    'lr_crkd': 'lr_init + CRKD',
+    'lr_rkd': 'lr_init + all of RKD',
+    'student_adversarial': 'student + adversarial',
+    'student_resolution': 'student, its response resolution-aware',
+    'student_pairwise': 'student + pair-wise constraint',
+    'student_mmd': 'student + MMD²',
+    'student_crkd': 'student + CRKD',
+    'student_rkd': 'student + all of RKD',
 }
 """Row name → what it is. Every row but the stages of the chain itself is derived from `assistant` and `student`."""
 
@@ -42,6 +54,26 @@ TERM_DEFAULTS = {
     'response': dict(type='ResponseTerm'),
     'fsr': dict(type='FSRTerm'),
 }
+
+RKD = {
+    'adversarial': dict(type='AdversarialTerm'),
+    'resolution': dict(type='ResolutionTerm'),
+    'pairwise': dict(type='PairwiseTerm'),
+    'mmd': dict(type='MMDTerm'),
+}
+RKD_SETS = {**{part: (part,) for part in RKD}, 'crkd': ('resolution', 'pairwise', 'mmd'), 'rkd': tuple(RKD)}
+RKD_ROWS = tuple(f'{base}_{part}' for base in ('lr', 'student') for part in RKD_SETS)
+"""Rows of resolution-aware distillation: trained where they are named, and not by default."""
+
+DEFAULT_ROWS = tuple(row for row in ROWS if row not in RKD_ROWS)
+
+
+def rkd_terms(config: ConfigDict, response: Mapping | None) -> dict[str, dict]:
+    """RKD's terms of a chain: the defaults, then the chain's own `rkd` (configs/_base_/rkd.py). `resolution` takes the
+    place of the chain's response term, so it takes over that term's options, too."""
+    terms = {part: {**default, **config.get('rkd', {}).get(part, {})} for part, default in RKD.items()}
+    terms['resolution'] = {**(response or {}), **terms['resolution']}
+    return terms
 
 
 def ablation_chain(chain: Chain, seed: int = 0, epochs: int | None = None) -> Chain:
@@ -88,6 +120,13 @@ def ablation_chain(chain: Chain, seed: int = 0, epochs: int | None = None) -> Ch
     stages['lr_init'] = row('student', **plain, init_from='assistant')
     for term, default in TERM_DEFAULTS.items():
         stages[f'lr_{term}'] = row('student', terms={term: stages['student'].terms.get(term) or default})
+    default = stages['student'].terms
+    rkd = rkd_terms(config, default.get('response'))
+    for name, parts in RKD_SETS.items():
+        added = {part: rkd[part] for part in parts}
+        kept = {key: term for key, term in default.items() if not (key == 'response' and 'resolution' in parts)}
+        stages[f'lr_{name}'] = row('student', terms=added)
+        stages[f'student_{name}'] = row('student', terms={**kept, **added})
     if 'teacher' in stages:
         stages['one_stage'] = row(
             'student', guide='teacher', init_from=None, schedule=_stretched(schedules['student'], both)

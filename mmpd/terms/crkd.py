@@ -48,7 +48,7 @@ class VectorTerm(MatchedTerm):
 class PairwiseTerm(VectorTerm):
     """The pair-wise constraint, see `pairwise_loss`: which places (or images) look alike, the guide knows better."""
 
-    def __init__(self, alignment: Alignment, loss_weight: float = 1.0, max_cells: int = 256) -> None:
+    def __init__(self, alignment: Alignment, loss_weight: float = 10.0, max_cells: int = 256) -> None:
         super().__init__(alignment, loss_weight, max_cells, adapt=False)
 
     def forward(self, step: Step) -> dict[str, Tensor]:
@@ -59,7 +59,7 @@ class PairwiseTerm(VectorTerm):
 class MMDTerm(VectorTerm):
     """MMD² of the two sets of vectors, see `mmd2`. Unbiased, so its log falls below zero once the sets are alike."""
 
-    def __init__(self, alignment: Alignment, loss_weight: float = 1.0, max_cells: int = 256) -> None:
+    def __init__(self, alignment: Alignment, loss_weight: float = 5.0, max_cells: int = 256) -> None:
         super().__init__(alignment, loss_weight, max_cells, adapt=True)
 
     def forward(self, step: Step) -> dict[str, Tensor]:

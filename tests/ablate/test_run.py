@@ -3,7 +3,7 @@
 import json
 
 from mmpd.ablate.report import markdown_table, write_report
-from mmpd.ablate.rows import ROWS, ablation_chain, in_order
+from mmpd.ablate.rows import DEFAULT_ROWS, RKD_ROWS, ROWS, ablation_chain, in_order
 from mmpd.ablate.run import read_results, refuse_other_options, run_row, share_guides, val_curve
 from mmpd.ablate.verdict import summarise, verdict
 from mmpd.chain.chain import read_chain
@@ -37,6 +37,20 @@ def test_rows_differ_from_the_student_in_one_thing(tmp_path):
     assert list(chain.stages['lr_feature'].terms) == ['feature']
     assert chain.stages['lr_feature'].terms.feature == student.terms.feature
     assert chain.stages['one_stage'].guide == 'teacher' and chain.stages['one_stage'].terms == student.terms
+
+
+def test_rows_of_rkd_change_one_thing_and_are_trained_where_they_are_named(tmp_path):
+    options = {'stages.student.terms.response.loss_weight': 8.0, 'rkd': dict(mmd=dict(loss_weight=0.3))}
+    stages = ablation_chain(read_chain(toy_chain(tmp_path, **options))).stages
+    default = stages['student'].terms
+    assert set(stages['lr_rkd'].terms) == {'adversarial', 'resolution', 'pairwise', 'mmd'}
+    assert set(stages['lr_crkd'].terms) == set(stages['lr_rkd'].terms) - {'adversarial'}
+    assert set(stages['student_pairwise'].terms) == {*default, 'pairwise'}
+    assert set(stages['student_rkd'].terms) == {*default, *stages['lr_rkd'].terms} - {'response'}
+    assert stages['student_resolution'].terms.resolution == dict(type='ResolutionTerm', loss_weight=8.0)
+    assert stages['student_mmd'].terms.mmd == dict(type='MMDTerm', loss_weight=0.3)
+    assert all(stages['student_mmd'].terms[name] == default[name] for name in default)
+    assert not set(DEFAULT_ROWS) & set(RKD_ROWS) and {*DEFAULT_ROWS, *RKD_ROWS} == set(ROWS)
 
 
 def test_a_given_stage_gives_its_weights_to_no_other_row(tmp_path):

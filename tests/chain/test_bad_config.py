@@ -197,7 +197,7 @@ def test_helpers_of_a_config_file_are_no_mistakes(root):
 
 def test_every_config_of_the_repository_passes_these_checks():
     configs = Path(__file__).parents[2] / 'configs'
-    files = sorted(configs.glob('pd_*.py'))
+    files = sorted([*configs.glob('pd_*.py'), *configs.glob('rkd_*.py')])
     assert len(files) > 5
     for file in files:
         chain = read_chain(Config.fromfile(file))

@@ -1,0 +1,14 @@
+# RKD on BCCD at ratio 4: the chain of pd_bccd.py, whose student has RKD's terms in place of the default ones.
+# tools/ablate.py configs/pd_bccd.py --rows … has each part, alone and on top of the default terms.
+_base_ = ['pd_bccd.py', '_base_/rkd.py']
+
+ratio = 4
+stages = dict(
+    student=dict(
+        terms=dict(
+            _delete_=True,
+            resolution=dict(type='mmdet.ResolutionTerm', loss_weight=8.0),  # as the response term of pd_bccd.py
+            **{part: term for part, term in _base_.rkd.items() if part != 'resolution'},
+        )
+    )
+)
