@@ -21,7 +21,7 @@ from ..evaluation.cost import network_cost, stage_size
 from ..evaluation.measure import measure, network_of, read_config
 from ..evaluation.predict import Predictor
 from ..io.write import write_atomic
-from ..report.pictures import draw_comparison
+from ..report.pictures import best_score, draw_comparison
 from ..report.tables import Row, comparison_table, verdict
 from ..run import stages
 from ..run.progress import listening
@@ -36,6 +36,7 @@ LABELS = {
 # Time of one training epoch relative to the teacher's, measured on one core; only the remaining time depends on it.
 EPOCH_COST = {'teacher': 1.0, 'assistant': 1.6, 'plain': 0.7, 'student': 1.2}
 PICTURE_IMAGES = 2
+N_VAL = 20  # images of val on which the least confidence of a drawn box is chosen
 
 
 def run(config_file: str | Path, work_dir: str | Path, options: dict | None, console: Console) -> list[Row]:
@@ -109,20 +110,31 @@ def _report(chain: Chain, rows: list[Row], work_dir: Path, console: Console) -> 
 
 
 def draw_picture(chain: Chain, checkpoints: dict[str, str], path: Path) -> None:
-    """HR teacher, undistilled and distilled LR student on test images spread evenly over the split: none is chosen."""
+    """HR teacher, undistilled and distilled LR student on test images spread evenly over the split: none is chosen.
+
+    Each network's boxes are drawn from its own best confidence on val.
+    """
     names = ('teacher', 'plain', 'student')
     predictors = [Predictor(network_of(chain.config, name), checkpoints[name]) for name in names]
-    dataset = DATASETS.build(network_of(chain.config, 'teacher').config.test_dataloader.dataset)
-    rows, size = [], (0, 0)
-    for index in np.linspace(0, len(dataset) - 1, PICTURE_IMAGES).astype(int):
-        info = dataset.get_data_info(int(index))
-        size = (info['width'], info['height'])
-        boxes = np.array([item['bbox'] for item in info['instances']], np.float32).reshape(-1, 4)
-        labels = np.array([item['bbox_label'] for item in info['instances']], int)
-        rows.append((boxes, labels, [predictor(info['img_path']) for predictor in predictors]))
+    val = list(_images(chain, 'val', N_VAL))
+    scores = [
+        best_score([(predictor(file), boxes, labels) for file, boxes, labels, _ in val]) for predictor in predictors
+    ]
+    shown = list(_images(chain, 'test', PICTURE_IMAGES))
+    rows = [(boxes, labels, [predictor(file) for predictor in predictors]) for file, boxes, labels, _ in shown]
     sides = ['{}×{}'.format(*stage_size(chain, name)) for name in names]
     columns = [f'{LABELS[name]}, {side}' for name, side in zip(names, sides, strict=True)]
-    draw_comparison(columns, rows, dataset.metainfo['classes'], size, path)
+    draw_comparison(columns, rows, predictors[0].classes, shown[0][3], path, scores)
+
+
+def _images(chain: Chain, split: str, count: int) -> Iterator[tuple[str, np.ndarray, np.ndarray, tuple[int, int]]]:
+    """(file, boxes (g, 4), labels (g,), (width, height)) of images spread evenly over a split, original pixels."""
+    dataset = DATASETS.build(network_of(chain.config, 'teacher', split).config.test_dataloader.dataset)
+    for index in np.unique(np.linspace(0, len(dataset) - 1, count).astype(int)):
+        info = dataset.get_data_info(int(index))
+        boxes = np.array([item['bbox'] for item in info['instances']], np.float32).reshape(-1, 4)
+        labels = np.array([item['bbox_label'] for item in info['instances']], int)
+        yield info['img_path'], boxes, labels, (info['width'], info['height'])
 
 
 @contextmanager

@@ -44,6 +44,28 @@ def _iou(box: np.ndarray, others: np.ndarray) -> np.ndarray:
     return inside / np.maximum(area - inside, 1e-9)
 
 
+def best_score(seen: Sequence[tuple[Prediction, np.ndarray, np.ndarray]]) -> float:
+    """The confidence from which a network's boxes are worth drawing: where its F1 at IoU 0.5 is highest ("ours").
+
+    Networks trained in other ways are confident in other ways, so one threshold for all would flatter one of them.
+
+    Args:
+        seen: per image, of images that nothing is shown of (val): what was found, gt_boxes (g, 4), gt_labels (g,).
+
+    Returns:
+        in [0, 1]; 1.0 where the network finds nothing.
+    """
+    pairs = [(found.scores, match(found.boxes, found.labels, boxes, labels)) for found, boxes, labels in seen]
+    scores, right = (np.concatenate(parts) if parts else np.zeros(0) for parts in zip(*pairs, strict=True))
+    objects = sum(len(boxes) for _, boxes, _ in seen)
+    if not right.any():
+        return 1.0
+    order = np.argsort(-scores, kind='stable')
+    hits = np.cumsum(right[order])
+    f1 = 2 * hits / (np.arange(1, len(hits) + 1) + objects)
+    return float(scores[order][f1.argmax()])
+
+
 def draw_image(
     image: np.ndarray, found: Prediction, classes: Sequence[str], path: str | Path, score: float = 0.3
 ) -> int:
@@ -77,7 +99,7 @@ def draw_comparison(
     classes: Sequence[str],
     size: tuple[int, int],
     path: str | Path,
-    score: float = 0.3,
+    scores: Sequence[float],
 ) -> None:
     """The same images (rows) as several networks (columns) saw them, with what they found.
 
@@ -87,6 +109,7 @@ def draw_comparison(
     Args:
         rows: per image: gt_boxes (g, 4), gt_labels (g,), one Prediction per column; boxes in pixels of the image file.
         size: (width, height) of the image files.
+        scores: per column, least confidence of a drawn box, see `best_score`.
     """
     width, height = size
     panel_width = 3.6
@@ -96,10 +119,10 @@ def draw_comparison(
     for line, (gt_boxes, gt_labels, predictions) in enumerate(rows):
         for column, found in enumerate(predictions):
             axes = grid[line, column]
-            _panel(axes, found, gt_boxes, gt_labels, size, score)
+            _panel(axes, found, gt_boxes, gt_labels, size, scores[column])
             if line == 0:
                 axes.set_title(columns[column], fontsize=11, fontweight='bold', pad=7)
-    note = f'white: ground truth   solid: right   dashed: wrong   (score ≥ {score})'
+    note = 'white: ground truth   solid: right   dashed: wrong'
     for index, name in enumerate(classes):
         figure.add_artist(_legend_box(figure, index, len(classes)))
         figure.text(0.075 + index * 0.11, 0.4 / 2 / figure.get_figheight(), name, fontsize=10, va='center')

@@ -1,5 +1,5 @@
 from mmpd.evaluation.predict import Prediction
-from mmpd.report.pictures import draw_comparison, draw_image, match
+from mmpd.report.pictures import best_score, draw_comparison, draw_image, match
 
 import cv2
 import numpy as np
@@ -34,5 +34,34 @@ def test_draw_image_keeps_the_shape_and_counts_shown_boxes(tmp_path) -> None:
 
 def test_draw_comparison(tmp_path) -> None:
     rows = [(GT, LABELS, [prediction(30, 40), prediction(15, 20)])]
-    draw_comparison(['HR', 'LR'], rows, ('a', 'b'), (40, 30), tmp_path / 'rows.png')
+    draw_comparison(['HR', 'LR'], rows, ('a', 'b'), (40, 30), tmp_path / 'rows.png', [0.3, 0.3])
     assert cv2.imread(str(tmp_path / 'rows.png')).shape[1] > 600
+
+
+def test_the_best_score_is_where_f1_is_highest_by_trying_every_threshold() -> None:
+    rng = np.random.default_rng(0)
+    seen = []
+    for _ in range(5):
+        corner = rng.uniform(0, 30, (6, 2))
+        objects = np.concatenate([corner, corner + 10], axis=1).astype(np.float32)
+        boxes = np.concatenate([objects + rng.normal(0, 1, objects.shape), objects + 40]).astype(np.float32)
+        scores = np.sort(rng.uniform(0, 1, 12))[::-1]
+        labels = rng.integers(0, 2, 6)
+        found = Prediction(np.zeros((1, 1, 3), np.uint8), boxes, scores, np.concatenate([labels, labels]))
+        seen.append((found, objects, labels))
+
+    def f1(threshold: float) -> float:
+        hits = wrong = 0
+        for found, objects, labels in seen:
+            kept = found.scores >= threshold
+            right = match(found.boxes[kept], found.labels[kept], objects, labels)
+            hits, wrong = hits + right.sum(), wrong + (~right).sum()
+        return 2 * hits / (hits + wrong + 30)
+
+    everything = np.concatenate([found.scores for found, _, _ in seen])
+    assert f1(best_score(seen)) == max(f1(threshold) for threshold in everything)
+
+
+def test_a_network_that_finds_nothing_is_drawn_without_boxes() -> None:
+    empty = Prediction(np.zeros((1, 1, 3), np.uint8), np.zeros((0, 4)), np.zeros(0), np.zeros(0, int))
+    assert best_score([(empty, GT, LABELS)]) == 1.0
