@@ -1,24 +1,45 @@
-"""Data set configs of a chain: wrappers, pipelines, dataloaders."""
+"""Data set configs of a chain: wrappers, pipelines, class names, dataloaders."""
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from mmengine.config import ConfigDict
 
-from .detector import walk_dicts
+from ..data.classes import read_classes
+from ..errors import ConfigError
 
 if TYPE_CHECKING:
     from .chain import Chain
 from .task import task_of
 
+SELF_SEEDED = ('SeededDataset', 'PDVOCDataset')
+"""Data sets whose samples depend on (seed, epoch, index) already; as the outermost they need no other around them."""
+
+
+def walk_datasets(dataset: dict) -> Iterator[dict]:
+    """A data set config and all that it wraps (ConcatDataset, RepeatDataset, …), outermost first."""
+    yield dataset
+    for part in [dataset['dataset']] if 'dataset' in dataset else dataset.get('datasets', []):
+        yield from walk_datasets(part)
+
+
+def leaves(dataset: dict) -> list[dict]:
+    """The data sets that read files, without their wrappers."""
+    return [part for part in walk_datasets(dataset) if 'dataset' not in part and 'datasets' not in part]
+
 
 def innermost(dataset: dict) -> dict:
-    """A dataset config without its wrappers (ConcatDataset, RepeatDataset)."""
-    while 'dataset' in dataset or 'datasets' in dataset:
-        dataset = dataset['dataset'] if 'dataset' in dataset else dataset['datasets'][0]
-    return dataset
+    """The first of `leaves`."""
+    return leaves(dataset)[0]
+
+
+def bare_type(part: dict) -> str:
+    """'mmdet.RepeatDataset' → 'RepeatDataset'."""
+    kind = part.get('type', '')
+    return kind.__name__ if isinstance(kind, type) else str(kind).rpartition('.')[2]
 
 
 def dataloaders(chain: Chain, name: str) -> dict[str, Any]:
@@ -31,7 +52,7 @@ def dataloaders(chain: Chain, name: str) -> dict[str, Any]:
             **{**common, 'drop_last': True},
             batch_size=data.get('batch_size', 8),
             sampler=dict(type='DefaultSampler', shuffle=True),
-            dataset=with_pipeline(data.train, task.train_pipeline(chain, name)),
+            dataset=seeded(with_pipeline(data.train, task.train_pipeline(chain, name))),
         )
     )
     for split in ('val', 'test'):
@@ -44,22 +65,90 @@ def dataloaders(chain: Chain, name: str) -> dict[str, Any]:
     return loaders
 
 
+def seeded(dataset: ConfigDict) -> ConfigDict:
+    """A training set whose samples depend on seed, epoch and index alone: SeededDataset around what is not so itself.
+
+    It must be the outermost: a PDVOCDataset inside RepeatDataset would repeat the very same augmentations.
+    """
+    if bare_type(dataset) in SELF_SEEDED:
+        return dataset
+    return ConfigDict(type='mmdet.SeededDataset', dataset=dataset)
+
+
 def with_pipeline(dataset: dict, pipeline: list[dict], **extra: Any) -> ConfigDict:
-    """A data set config, wrapped or not, with its pipeline (and other keys) inside."""
+    """A data set config, wrapped or not, with its pipeline (and other keys) inside.
+
+    Raises:
+        ConfigError: MultiImageMixDataset, which needs a second pipeline around the first.
+    """
     dataset = copy.deepcopy(ConfigDict(dataset))
-    parts = [dataset]
-    while parts:
-        part = parts.pop()
-        if 'dataset' in part or 'datasets' in part:
-            parts += [part['dataset']] if 'dataset' in part else part['datasets']
-        else:
-            part.update(pipeline=copy.deepcopy(pipeline), **extra)
+    for part in walk_datasets(dataset):
+        if bare_type(part) == 'MultiImageMixDataset':
+            raise ConfigError(
+                'MultiImageMixDataset in data: it runs a pipeline on samples that have gone through one, and a chain '
+                'puts its one pipeline, the reduction included, into the innermost data set. Leave the wrapper out; of '
+                'Mosaic and MixUp take the cached forms in data.augment (CachedMosaic, CachedMixUp)'
+            )
+    for part in leaves(dataset):
+        part.update(pipeline=copy.deepcopy(pipeline), **extra)
+        _own_names(part)
+    for part in walk_datasets(dataset):
+        if len({bare_type(leaf) for leaf in part.get('datasets', [])}) > 1:
+            part.setdefault('ignore_keys', ['palette', 'dataset_type'])  # of two types; class names must agree
     return dataset
+
+
+def _own_names(part: dict) -> None:
+    """Names from a file are written out, and where a type has fewer colours than names, so are colours. In place."""
+    metainfo = part.get('metainfo') or {}
+    if metainfo.get('classes') is None:
+        return
+    if isinstance(metainfo['classes'], str):
+        metainfo['classes'] = read_classes(metainfo['classes'])
+    palette = _known(part).get('palette')
+    if palette is not None and 'palette' not in metainfo and len(palette) < len(metainfo['classes']):
+        from mmdet.visualization import get_palette
+
+        metainfo['palette'] = get_palette('random', len(metainfo['classes']))
+
+
+def _known(part: dict) -> dict:
+    """METAINFO of a data set's type: names and colours that it has by itself."""
+    from mmdet.registry import DATASETS
+
+    kind = part.get('type', '')
+    return getattr(kind if isinstance(kind, type) else DATASETS.get(str(kind)), 'METAINFO', None) or {}
+
+
+def class_names(dataset: dict, key: str) -> tuple[str, ...]:
+    """Class names of a split, in label order: those given in `metainfo`, else the type's own; () where neither is.
+
+    Args:
+        dataset: config, wrapped or not. key: its place in the chain config, for the error.
+
+    Raises:
+        ConfigError: names that cannot be used, or other names, or another order, in two joined data sets.
+    """
+    names: dict[tuple[str, ...], str] = {}
+    for part in leaves(dataset):
+        given = (part.get('metainfo') or {}).get('classes')
+        given = _known(part).get('classes') if given is None else given
+        if given is not None:
+            names.setdefault(
+                read_classes(given, f'{key}.metainfo.classes'), f'{bare_type(part)} {part.get("ann_file", "")}'
+            )
+    if len(names) > 1:
+        (first, one), (second, other) = list(names.items())[:2]
+        raise ConfigError(
+            f'{key} joins data sets that number their classes differently: {one} has {first}, {other} has {second}. '
+            'Give both the same metainfo=dict(classes=(…))'
+        )
+    return next(iter(names), ())
 
 
 def stock_dataset(dataset: ConfigDict) -> ConfigDict:
     """The same data set in mmdet's own classes: `init_detector` builds it for the palette, where mmpd is unknown."""
-    for part in walk_dicts(dataset):
+    for part in walk_datasets(dataset):
         if part.get('type') == 'PDVOCDataset':
             part['type'] = 'VOCDataset'
             part.setdefault('data_prefix', dict(sub_data_root=''))

@@ -29,6 +29,7 @@ MADE_BY_THE_CHAIN = {
     'param_scheduler': 'set schedule.warmup_iters, schedule.milestones, or use stages.<stage>.runner',
 }
 SCHEDULE_KEYS = {'max_epochs', 'warmup_iters', 'val_interval', 'milestones'}
+MIXING = {'Mosaic', 'MixUp', 'YOLOXMixUp', 'CopyPaste'}
 DATA_KEYS = {'train', 'val', 'test', 'hr_scale', 'augment', 'batch_size', 'val_batch_size', 'num_workers'}
 
 
@@ -75,12 +76,22 @@ def _check_data(data: Mapping[str, Any]) -> None:
     for split in ('train', 'val', 'test'):
         if not isinstance(data.get(split), Mapping):
             raise ConfigError(f'data.{split} = {data.get(split)!r}: give the config of a data set, without pipeline')
+    mixing = sorted({kind for _, kind in _values(data.get('augment') or [], 'type') if _bare(kind) in MIXING})
+    if mixing:
+        raise ConfigError(
+            f'data.augment has {", ".join(mixing)}: it needs more than one image, and a chain gives a transform one; '
+            'take the cached form (CachedMosaic, CachedMixUp) or leave it out'
+        )
     scale = data.get('hr_scale')
     if not isinstance(scale, (list, tuple)) or len(scale) != 2 or not all(_is_count(side) for side in scale):
         raise ConfigError(f'data.hr_scale = {scale!r}: give (width, height) of the HR images in pixels')
     for key, least in (('batch_size', 1), ('val_batch_size', 1), ('num_workers', 0)):
         if key in data and not (isinstance(data[key], int) and data[key] >= least):
             raise ConfigError(f'data.{key} = {data[key]!r}: give a whole number, at least {least}')
+
+
+def _bare(kind: Any) -> str:
+    return kind.__name__ if isinstance(kind, type) else str(kind).rpartition('.')[2]
 
 
 def check_schedule(schedule: Mapping[str, Any], key: str) -> None:

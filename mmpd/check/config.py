@@ -94,23 +94,7 @@ def _datasets(config: Config, split: str) -> list[dict]:
 
 
 def _data_traps(config: Config) -> Iterator[Finding]:
-    files = {
-        split: {f'{part.get("data_root") or ""}{part["ann_file"]}' for part in _datasets(config, split)}
-        for split in ('train', 'val', 'test')
-    }
-    chosen = config.get('default_hooks', {}).get('checkpoint', {}).get('save_best')
-    for left, right, harm in (
-        ('val', 'test', 'the checkpoint would be chosen on the test images'),
-        ('train', 'val', 'the checkpoint would be chosen on the training images'),
-        ('train', 'test', 'the test images would be trained on'),
-    ):
-        if 'chosen' in harm and not chosen:
-            continue
-        for shared in sorted(files[left] & files[right]):
-            yield Finding(
-                True, f'data.{left}.ann_file = data.{right}.ann_file = {shared!r}', f'{harm}; name another split'
-            )
-    for split in files:
+    for split in ('train', 'val', 'test'):
         for part in _datasets(config, split):
             small = (part.get('filter_cfg') or {}).get('bbox_min_size') or part.get('bbox_min_size')
             if small:
@@ -135,7 +119,7 @@ def _pipeline_traps(config: Config) -> Iterator[Finding]:
         if cached:
             yield warning(
                 f'data.augment has {cached}',
-                'its cache depends on the order of loading, so a resumed run differs; take the form without cache',
+                'its cache depends on the order of loading, so a resumed run differs from an uninterrupted one',
             )
 
 

@@ -18,6 +18,7 @@ from ..align.plan import Level
 from ..chain.task import task_of
 from ..data.seeding import sample_rng
 from ..errors import ConfigError
+from ..hooks.seed_hook import unwrap
 from .config import Finding, error, warning
 
 if TYPE_CHECKING:
@@ -67,8 +68,7 @@ def read_train_data(config: Config, hr_scale: Sequence[int] | None) -> TrainData
         DataError: as the data set does.
     """
     dataset = DATASETS.build(config.train_dataloader.dataset)
-    parts = getattr(dataset, 'datasets', [dataset])
-    reports = [part.report.summary() for part in parts if hasattr(part, 'report')]
+    reports = [part.report.summary() for part in unwrap(dataset) if 'report' in vars(part)]
     reports = reports or [f'{type(dataset).__name__}: {len(dataset)} images']
     if not hasattr(dataset, 'get_data_info') or hr_scale is None:
         return TrainData(dataset, reports, None)

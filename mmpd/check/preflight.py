@@ -32,6 +32,7 @@ from ..errors import CheckpointError, ConfigError, DataError
 from ..hooks.afp_hook import verify_alignment
 from ..io.read import check_classes
 from ..io.state import load_into
+from .annotations import annotation_findings
 from .config import Finding, config_findings, ema_finding, error, warning
 from .data import (
     TrainData,
@@ -126,7 +127,7 @@ def check_stage(chain: Chain, name: str, checkpoints: Mapping[str, str], device:
         torch.manual_seed(0)
         config = stage_config(chain, name, Path('work_dirs'), checkpoints)
         with DefaultScope.overwrite_default_scope(config.default_scope):
-            check.findings += config_findings(config, name)
+            check.findings += [*config_findings(config, name), *annotation_findings(config)]
             data = read_train_data(config, chain.config.data.get('hr_scale'))
             check.data, check.boxes = data.reports, len(data.sizes)
             check.tiny = data.tiny(float(chain.stage_ratio(name)))

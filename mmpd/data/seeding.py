@@ -65,8 +65,8 @@ class SampleSeedMixin:
 class SeededDataset:
     """Gives any data set the per-sample randomness: `dict(type='SeededDataset', dataset=dict(...))`.
 
-    Use it around data sets that are not mmpd's, and around RepeatDataset, ConcatDataset or MultiImageMixDataset: as the
-    outermost it sees the index of the repetition, so repetitions are augmented differently.
+    A chain puts it around every training set that is no PDVOCDataset, wrapped ones included: as the outermost it sees
+    the index of the repetition, so the repetitions of a RepeatDataset are augmented differently.
     """
 
     def __init__(self, dataset: dict | Any, seed: int = 0) -> None:

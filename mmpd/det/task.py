@@ -12,7 +12,7 @@ from ..errors import ConfigError
 
 if TYPE_CHECKING:
     from ..chain.chain import Chain
-from ..chain.datasets import innermost
+from ..chain.datasets import class_names
 from ..chain.sizes import lr_size
 from ..chain.task import TASKS
 
@@ -40,21 +40,18 @@ class DetectionTask:
         """Number of classes, from the training set's metainfo or its class.
 
         Raises:
-            ConfigError: it can't be told.
+            ConfigError: it can't be told, or data sets that are joined number their classes differently.
         """
+        for split in ('val', 'test'):
+            class_names(chain.config.data.get(split) or {}, f'data.{split}')  # raises where joined sets disagree
         return len(self.classes(chain))
 
     def classes(self, chain: Chain, split: str = 'train') -> tuple[str, ...]:
-        """Class names of a split's data set."""
-        from mmdet.registry import DATASETS
-
-        dataset = innermost(chain.config.data[split])
-        classes = dataset.get('metainfo', {}).get('classes')
-        if classes is None:
-            classes = getattr(DATASETS.get(dataset['type']), 'METAINFO', {}).get('classes')
+        """Class names of a split's data sets, in label order. Raises ConfigError where they are missing or disagree."""
+        classes = class_names(chain.config.data[split], f'data.{split}')
         if not classes:
             raise ConfigError(f'data.{split}.metainfo.classes is missing: give the class names as a tuple')
-        return tuple(classes)
+        return classes
 
     def network(self, chain: Chain, name: str, model: ConfigDict) -> ConfigDict:
         """The last word on a stage's model config: what follows from the task and the image size."""

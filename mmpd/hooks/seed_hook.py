@@ -64,7 +64,7 @@ class SampleSeedHook(Hook):
 
 
 def unwrap(dataset: Any) -> Iterator[Any]:
-    """`dataset` and all it wraps (ConcatDataset, RepeatDataset, ClassBalancedDataset, MultiImageMixDataset, …)."""
+    """`dataset` and all it wraps (SeededDataset, ConcatDataset, RepeatDataset, ClassBalancedDataset, …)."""
     yield dataset
     inner = [dataset.dataset] if hasattr(dataset, 'dataset') else []
     for wrapped in inner + list(getattr(dataset, 'datasets', ())):

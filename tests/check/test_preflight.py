@@ -95,8 +95,8 @@ def test_zero_terms_are_warnings_until_the_guide_is_sure_of_something(root):
         ('teacher', {'stages.teacher.overrides.backbone.frozen_stages': 1}, ['frozen_stages = 1', 'random weights']),
         ('teacher', {'pretrained': True, 'stages.teacher.overrides.backbone.init_cfg':
                      dict(type='Pretrained', checkpoint='nowhere.pth')}, ['init_cfg.checkpoint', 'nowhere', 'False']),
-        ('teacher', {'data.test.ann_file': 'ImageSets/Main/val.txt'}, ['data.val.ann_file = data.test.ann_file']),
-        ('teacher', {'data.val.ann_file': 'ImageSets/Main/train.txt'}, ['data.train.ann_file = data.val.ann_file']),
+        ('teacher', {'data.test.ann_file': 'ImageSets/Main/val.txt'}, ['2 of 2 images of data.test', 'data.val']),
+        ('teacher', {'data.val.ann_file': 'ImageSets/Main/train.txt'}, ['4 of 4 images', 'data.val.ann_file']),
         ('teacher', {'data.val.metainfo.classes': CLASSES[::-1]},
          ['data.val.metainfo.classes', 'data.train', 'in that order']),
         ('teacher', {'data.train.filter_cfg': dict(bbox_min_size=32)}, ['bbox_min_size = 32', 'remove']),
@@ -116,13 +116,13 @@ def test_each_mismatch_names_its_key_and_what_to_change(root, stage, changes, wo
 def coco(root: Path, *classes: str) -> dict[str, Any]:
     """`data.train` of four images with a COCO file of one 'square' each."""
     toy_chain(root)  # draws them
-    images = sorted((root / 'voc/JPEGImages').iterdir())[:4]
+    images = sorted((root / 'voc/JPEGImages').glob('train_*'))
     content = dict(
         images=[dict(id=i, file_name=image.name, width=64, height=48) for i, image in enumerate(images)],
         annotations=[
             dict(id=i, image_id=i, category_id=1, bbox=[8, 8, 20, 20], area=400, iscrowd=0) for i in range(len(images))
         ],
-        categories=[dict(id=1, name='square')],
+        categories=[dict(id=1, name='square'), dict(id=2, name='disc')],
     )
     (root / 'coco.json').write_text(json.dumps(content))
     return dict(
@@ -136,7 +136,8 @@ def coco(root: Path, *classes: str) -> dict[str, Any]:
 def test_class_names_that_no_annotation_has_are_named(root):
     names = {f'data.{split}.metainfo.classes': ('sqare', 'disc') for split in ('val', 'test')}
     result = check(root, 'teacher', **{'data.train': coco(root, 'sqare', 'disc'), **names})
-    assert 'none of the 4 training images has a box of' in str(result.errors[0]) and 'sqare' in str(result.errors[0])
+    assert "write 'square' for 'sqare'" in str(result.errors[0])
+    assert 'none of the 4 training images has a box of' in str(result.errors[1])
     result = check(root, 'teacher', **{'data.train': coco(root, 'square', 'disc')})
     assert result.errors == [] and "no training image has a box of ['disc']" in str(result.findings[0])
 

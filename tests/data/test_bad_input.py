@@ -252,7 +252,9 @@ REFUSED_SPLITS = {
     'blank lines only': ('\n \r\n\t\n', 'ann_file.*names no image'),
     'absent id': ('a\nzebra\n', 'zebra.jpg does not exist'),
     'an id twice': ('a\nb\na\n', 'ann_file.*names images twice: a$'),
-    'two columns of a per-class split': ('a  1\nb -1\n', 'a  1.jpg does not exist'),
+    'a class in no image': ('a -1\nb -1\n', 'ann_file.*names no image'),
+    'flags here and there': ('a  1\nb\n', 'a  1.jpg does not exist'),
+    'an id with and without extension': ('a\na.jpg\n', 'ann_file.*names images twice: a$'),
     'not text': (b'\xff\xfe\x00a', 'ann_file.*not UTF-8 text'),
 }
 
@@ -282,6 +284,8 @@ READ_SPLITS = {
     'blank lines': '\na\n\n\nb\n\n',
     'no newline at the end': 'a\nb',
     'byte order mark': '\ufeffa\nb\n',
+    'image extensions': 'a.jpg\nb.JPEG\n',
+    'a class split': 'a  1\nb  0\n',
 }
 
 
@@ -291,6 +295,14 @@ def test_split_that_is_read(voc, split):
     voc.add('b')
     dataset = voc.load(split)
     assert [dataset.get_data_info(i)['img_id'] for i in range(len(dataset))] == ['a', 'b']
+
+
+def test_a_class_split_leaves_out_images_without_the_class_and_counts_them(voc):
+    for image_id in 'abc':
+        voc.add(image_id)
+    dataset = voc.load('a  1\nb -1\nc.jpg  0\n')
+    assert [dataset.get_data_info(i)['img_id'] for i in range(len(dataset))] == ['a', 'c']
+    assert dataset.report.dropped == {'images without the class of the split file (-1)': ['b']}
 
 
 def test_problems_are_shown_together_up_to_ten(voc):

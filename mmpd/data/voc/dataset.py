@@ -1,5 +1,6 @@
 """The VOC-layout data set: every file is checked when it is built, before any training."""
 
+import re
 from pathlib import Path
 
 from mmdet.datasets import VOCDataset, XMLDataset
@@ -7,13 +8,15 @@ from mmdet.registry import DATASETS
 from mmengine.logging import print_log
 
 from ...errors import ConfigError, DataError
+from ..classes import read_classes
 from ..data_report import DataReport
-from ..image_header import ImageHeader, find_image, read_image_header, to_displayed
+from ..image_header import EXTENSIONS, ImageHeader, find_image, read_image_header, to_displayed
 from ..seeding import SampleSeedMixin
 from .annotation import VOCAnnotation, read_voc_xml
 
 Box = tuple[float, float, float, float]
 _MAX_PROBLEMS = 10
+_FLAGGED = re.compile(r'(\S+)\s+(-1|0|1)')  # a line of VOC's split of one class
 
 
 @DATASETS.register_module()
@@ -58,11 +61,11 @@ class PDVOCDataset(SampleSeedMixin, XMLDataset):
 
     def load_data_list(self) -> list[dict]:
         """Read and check every file of the split. Problems are collected, so that one run shows up to ten of them."""
-        classes = check_classes(self._metainfo.get('classes'))
+        classes = read_classes(self._metainfo.get('classes'))
         self.cat2label = {name: label for label, name in enumerate(classes)}
         self.report = DataReport(source=self.ann_file)
         data_list, problems = [], []
-        for image_id in read_split(self.ann_file):
+        for image_id in read_split(self.ann_file, self.report):
             try:
                 data_list.append(self._load_image_info(image_id))
             except DataError as error:
@@ -153,19 +156,14 @@ class PDVOCDataset(SampleSeedMixin, XMLDataset):
         return True
 
 
-def check_classes(classes: object) -> tuple[str, ...]:
-    """`metainfo.classes` as a tuple. Raises ConfigError unless it is a sequence of different, non-empty names."""
-    if isinstance(classes, str):
-        raise ConfigError(f'metainfo.classes is the string {classes!r}; give a tuple: ({classes!r},)')
-    if not isinstance(classes, (list, tuple)) or not classes or not all(isinstance(c, str) and c for c in classes):
-        raise ConfigError(f'metainfo.classes is {classes!r}; give a tuple of class names')
-    if len(set(classes)) < len(classes):
-        raise ConfigError(f'metainfo.classes names a class twice: {classes!r}')
-    return tuple(classes)
-
-
-def read_split(path: str | Path) -> list[str]:
+def read_split(path: str | Path, report: DataReport | None = None) -> list[str]:
     """The image ids of a split file, one a line; blank lines, surrounding blanks, CRLF and a byte order mark are fine.
+
+    An image extension after an id is taken off. In VOC's split of one class (`cat_train.txt`) each id has a flag: 1,
+    the class is there; 0, difficult ones only; −1, it is not, and the image is left out.
+
+    Args:
+        report: where ids that are left out are counted.
 
     Raises:
         DataError: naming the key `ann_file`: missing or unreadable file, no id in it, an id twice.
@@ -176,6 +174,15 @@ def read_split(path: str | Path) -> list[str]:
         reason = error.strerror if isinstance(error, OSError) else 'it is not UTF-8 text'
         raise DataError(f'the split file {path} (config key `ann_file`) cannot be read: {reason}') from error
     ids = [line.strip() for line in lines if line.strip()]
+    flagged = [_FLAGGED.fullmatch(line) for line in ids]
+    if all(flagged):
+        absent = [match[1] for match in flagged if match and match[2] == '-1']
+        ids = [match[1] for match in flagged if match and match[2] != '-1']
+        for image_id in absent if report else ():
+            report.drop('images without the class of the split file (-1)', image_id)  # type: ignore[union-attr]
+    ids = [
+        image_id.removesuffix(Path(image_id).suffix) if image_id.endswith(EXTENSIONS) else image_id for image_id in ids
+    ]
     if not ids:
         raise DataError(f'the split file {path} (config key `ann_file`) names no image')
     if len(set(ids)) < len(ids):

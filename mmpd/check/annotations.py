@@ -1,0 +1,142 @@
+"""Preflight: what the annotation files of the splits say before a data set is built: names, images, overlap.
+
+mmdet's CocoDataset numbers classes in the order of the file and drops a name that the file lacks, so all labels after
+it move; it looks for an image when it is loaded, in mid-epoch.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from mmengine.config import Config
+
+from ..chain.datasets import bare_type, class_names, leaves
+from ..data.voc.dataset import read_split
+from .config import Finding, error
+
+SPLITS = ('train', 'val', 'test')
+_EXAMPLES = 3
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a data set's annotation file lists.
+
+    Attributes:
+        images: paths without extension: what makes two images the same. missing: files that do not exist.
+        categories: class names in the order of the file; None where it has no such list.
+    """
+
+    images: frozenset[str]
+    missing: tuple[str, ...] = ()
+    categories: tuple[str, ...] | None = None
+
+
+def annotation_findings(config: Config) -> list[Finding]:
+    """Wrong names, missing images and shared images of the splits of a stage, an ordinary mmengine config."""
+    findings: list[Finding] = []
+    images: dict[str, set[str]] = {}
+    for split in SPLITS:
+        images[split] = set()
+        for part in leaves((config.get(f'{split}_dataloader') or {}).get('dataset') or {}):
+            listing = read_listing(part)
+            if listing is None:
+                continue
+            images[split] |= listing.images
+            findings += _name_findings(part, listing, split)
+            if listing.missing:
+                some = ', '.join(listing.missing[:_EXAMPLES])
+                findings.append(
+                    error(
+                        f'data.{split}',
+                        f'{len(listing.missing)} of {len(listing.images)} images of {part["ann_file"]} do not exist '
+                        f'({some}): correct data_root and data_prefix, or leave them out of the file',
+                    )
+                )
+    chosen = (config.get('default_hooks') or {}).get('checkpoint', {}).get('save_best')
+    return [*findings, *_shared_images(images, bool(chosen))]
+
+
+def _shared_images(images: dict[str, set[str]], chosen: bool) -> Iterator[Finding]:
+    for left, right, harm in (
+        ('val', 'test', 'the checkpoint would be chosen on the test images'),
+        ('train', 'val', 'the checkpoint would be chosen on the training images'),
+        ('train', 'test', 'the test images would be trained on'),
+    ):
+        shared = sorted(images[left] & images[right])
+        if shared and (chosen or 'chosen' not in harm):
+            some = ', '.join(os.path.basename(path) for path in shared[:_EXAMPLES])
+            yield error(
+                f'data.{left}.ann_file and data.{right}.ann_file',
+                f'{len(shared)} of {len(images[right])} images of data.{right} are in data.{left} too ({some}): '
+                f'{harm}; name another split',
+            )
+
+
+def _name_findings(part: dict, listing: Listing, split: str) -> Iterator[Finding]:
+    if listing.categories is None:
+        return
+    key, names = f'data.{split}.metainfo.classes', class_names(part, f'data.{split}')
+    lacking = [name for name in names if name not in listing.categories]
+    in_file = tuple(name for name in listing.categories if name in names)
+    if lacking:
+        near = [difflib.get_close_matches(name, listing.categories, n=1) for name in lacking]
+        hint = ', '.join(f'{match[0]!r} for {name!r}' for name, match in zip(lacking, near, strict=True) if match)
+        yield error(
+            key,
+            f'{part["ann_file"]} has no category {lacking}, and {bare_type(part)} would move the labels after it: its '
+            f'categories are {list(listing.categories)}' + (f'; write {hint}' if hint else ''),
+        )
+    elif in_file != names:
+        yield error(
+            key,
+            f'{names} are in another order in {part["ann_file"]}, and {bare_type(part)} numbers them as the file does: '
+            f'write {in_file} in every split',
+        )
+
+
+def read_listing(part: dict) -> Listing | None:
+    """What the annotation file of a data set config lists; None where there is no such file or its kind is unknown.
+
+    COCO files (`.json`) and split files of ids (`.txt`) are known.
+    """
+    if not part.get('ann_file'):
+        return None
+    root, prefix = part.get('data_root') or '', part.get('data_prefix') or {}
+    path = os.path.join(root, part['ann_file'])
+    if not os.path.isfile(path):
+        return None
+    if path.endswith('.json'):
+        content = _read_coco(path, os.path.getmtime(path))
+        if content is None:
+            return None
+        names, categories = content
+        folder = os.path.join(root, prefix.get('img', prefix.get('img_path', '')))
+        files = [os.path.abspath(os.path.join(folder, name)) for name in names]
+        missing = tuple(file for file in files if not os.path.isfile(file))
+        return Listing(frozenset(os.path.splitext(file)[0] for file in files), missing, categories)
+    if path.endswith('.txt') and ('VOC' in bare_type(part) or bare_type(part) == 'XMLDataset'):
+        folder = os.path.join(root, prefix.get('sub_data_root', ''), part.get('img_subdir', 'JPEGImages'))
+        ids = [os.path.abspath(os.path.join(folder, image_id)) for image_id in read_split(path)]
+        stock = bare_type(part) != 'PDVOCDataset'  # which checks its files itself, and knows other extensions
+        return Listing(frozenset(ids), tuple(f'{i}.jpg' for i in ids if stock and not os.path.isfile(f'{i}.jpg')))
+    return None
+
+
+@lru_cache(maxsize=8)
+def _read_coco(path: str, changed: float) -> tuple[tuple[str, ...], tuple[str, ...] | None] | None:
+    """File names and category names of a COCO file, once for all stages; None where it is another kind of json."""
+    with open(path, encoding='utf-8') as file:
+        content: Any = json.load(file)
+    images = content.get('images') if isinstance(content, dict) else None
+    if not images or not all('file_name' in image for image in images):
+        return None
+    categories = content.get('categories')
+    names = tuple(str(category['name']) for category in categories) if categories else None
+    return tuple(str(image['file_name']) for image in images), names
