@@ -1,20 +1,13 @@
-"""Export a student to ONNX: see mmpd/commands/export.py, or --help."""
-
-from __future__ import annotations
+"""Export a student to ONNX: `mmpd export` from a checkout."""
 
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import mmpd  # noqa: F401  (stands in for mmcv's operators before mmdet is imported)
-from mmpd.cli import main_with_errors
-from mmpd.commands.export import parse_args, run
+from mmpd.cli import command, tool
 
-
-def main(argv: list[str] | None = None) -> None:
-    run(parse_args(argv))
-
+main = command('export')
 
 if __name__ == '__main__':
-    main_with_errors(main)
+    tool('export')

@@ -17,6 +17,8 @@ from .errors import with_errors
 COMMANDS = {
     'train': 'train a chain (teacher → assistant → student), or one stage',
     'test': 'measure a network: AP, by object size, by class',
+    'infer': 'find objects in images: pictures, COCO, VOC, YOLO, CSV',
+    'export': 'a student as an ONNX file, checked against PyTorch',
     'demo': 'the whole chain on a small set that it draws itself',
     'convert': 'an old checkpoint with code in it as plain data',
     'doctor': 'what this environment is, for bug reports',

@@ -26,12 +26,14 @@ class Source:
     Attributes:
         deploy: its config on native LR images. bench: on HR images, None where that is not known.
         weights: its checkpoint.
+        train: its training set's config, None where that is not known.
     """
 
     name: str
     deploy: Config
     bench: Config | None
     weights: Path
+    train: dict | None = None
 
     def describe(self) -> Description:
         """What the runtime must know.
@@ -43,12 +45,15 @@ class Source:
         return describe(self.name, self.deploy, self.bench, classes)
 
 
-def find_source(model: str | Path, checkpoint: str | Path | None = None, stage: str | None = None) -> Source:
+def find_source(
+    model: str | Path, checkpoint: str | Path | None = None, stage: str | None = None, options: dict | None = None
+) -> Source:
     """What a user means by a stage folder, or by a config with a checkpoint.
 
     Args:
         model: a stage folder (`work_dirs/pd_voc/student`), or with `checkpoint` a config: the chain's (its student, or
             `stage`), `deploy.py` or `bench.py`.
+        options: merged into a config.
 
     Raises:
         DataError, ConfigError: files are missing.
@@ -58,34 +63,41 @@ def find_source(model: str | Path, checkpoint: str | Path | None = None, stage: 
         if not (path / 'deploy.py').is_file():
             raise DataError(f'{path} has no deploy.py: give the folder of a stage, such as work_dirs/pd_voc/student')
         weights = Path(checkpoint) if checkpoint else _weights(path)
-        return _from_files(path / 'deploy.py', path / 'bench.py', weights)
+        bench = Config.fromfile(path / 'bench.py') if (path / 'bench.py').is_file() else None
+        name = _folder_name(path / 'deploy.py')
+        train = Config.fromfile(path / f'{name}.py') if (path / f'{name}.py').is_file() else {}
+        dataset = train.get('train_dataloader', {}).get('dataset')
+        return Source(name, Config.fromfile(path / 'deploy.py'), bench, weights, dataset)
     if checkpoint is None:
         raise ConfigError(f'{path} is no folder: give the stage folder, or a config and --checkpoint')
     from ..chain.chain import is_chain
     from ..evaluation.measure import read_config
 
-    config = read_config(path)
+    config = read_config(path, options)
     if is_chain(config):
         return _from_chain(config, stage, Path(checkpoint))
-    deploy, bench = (path.parent / name if path.name != name else path for name in ('deploy.py', 'bench.py'))
-    return _from_files(deploy if deploy.is_file() else path, bench, Path(checkpoint))
+    bench = read_config(path.parent / 'bench.py') if (path.parent / 'bench.py').is_file() else None
+    deploy = path.parent / 'deploy.py'
+    if path.name == 'bench.py' and deploy.is_file():
+        return Source(_folder_name(path), read_config(deploy), config, Path(checkpoint))
+    return Source(_folder_name(path), config, bench, Path(checkpoint))
 
 
 def _from_chain(config: Config, stage: str | None, weights: Path) -> Source:
     from ..chain.chain import read_chain
     from ..chain.deploy import bench_config, deploy_config
-    from ..evaluation.measure import final_stage
+    from ..evaluation.measure import check_pixels, final_stage, network_of
 
     chain = read_chain(config)
     name = stage or final_stage(chain.stages)
     if name not in chain.stages:
         raise ConfigError(f'--stage {name}: the stages of this chain are {list(chain.stages)}')
-    return Source(name, deploy_config(chain, name), bench_config(chain, name), weights)
+    check_pixels(config, network_of(config, name), weights)
+    return Source(name, deploy_config(chain, name), bench_config(chain, name), weights, config.data.train)
 
 
-def _from_files(deploy: Path, bench: Path, weights: Path) -> Source:
-    name = deploy.resolve().parent.name
-    return Source(name, Config.fromfile(deploy), Config.fromfile(bench) if bench.is_file() else None, weights)
+def _folder_name(file: Path) -> str:
+    return file.resolve().parent.name
 
 
 def _weights(folder: Path) -> Path:

@@ -70,6 +70,13 @@ class Detector:
 
             self.backend, self.reduce = open_weights(file, self.description, threads, device), reduce_hr
 
+    @classmethod
+    def of(cls, description: Description, backend: Backend, reduce: Reduce | None, source: str = 'auto') -> Detector:
+        """A detector of parts that are there already."""
+        detector = cls.__new__(cls)
+        detector.description, detector.backend, detector.reduce, detector.source = description, backend, reduce, source
+        return detector
+
     @property
     def classes(self) -> tuple[str, ...]:
         return self.description.classes

@@ -80,15 +80,49 @@ def test_cost_of_a_chain_and_of_one_network(trained, capsys) -> None:
 
 
 def test_infer_on_lr_and_on_hr_images(trained, tmp_path, capsys) -> None:
+    """The stage's folder takes both kinds; a config takes what its pipeline reads. A bad file is skipped and told."""
     chain, work = trained
     hr = chain.parent / 'voc/JPEGImages/test_0.jpg'
     lr = tmp_path / 'small.png'
     cv2.imwrite(str(lr), cv2.resize(cv2.imread(str(hr)), (32, 24), interpolation=cv2.INTER_AREA))
     weights = str(work / 'student' / 'student_best.pth')
-    for config, image in ((work / 'student' / 'deploy.py', lr), (chain, hr)):
-        tool('infer').main([str(config), weights, str(image), '--out-dir', str(tmp_path / 'out'), '--device', 'cpu'])
-        assert 'seen at 32×24' in capsys.readouterr().out
-        assert (tmp_path / 'out' / f'{image.stem}.png').is_file()
+    for model in ([work / 'student'], [work / 'student' / 'deploy.py', weights], [chain, weights]):
+        out = tmp_path / str(len(list(tmp_path.iterdir())))
+        images = [lr, hr] if len(model) == 1 else [hr if model[0] == chain else lr]
+        arguments = [*map(str, (*model, *images)), '--out-dir', str(out), '--device', 'cpu']
+        assert tool('infer').main(arguments) == 0
+        assert f'({sum(image == hr for image in images)} reduced from HR)' in capsys.readouterr().out
+        assert {path.stem for path in out.rglob('*.png')} == {image.stem for image in images}
+    (tmp_path / 'broken.jpg').write_text('no image')
+    arguments = [str(work / 'student'), str(tmp_path / 'broken.jpg'), str(lr), str(tmp_path / 'gone.jpg')]
+    assert tool('infer').main([*arguments, '--out-dir', str(tmp_path / 'out'), '--device', 'cpu']) == 1
+    said = capsys.readouterr()
+    assert 'broken.jpg' in said.err and 'gone.jpg' in said.err and '2 skipped' in said.out
+    assert [path.stem for path in (tmp_path / 'out').rglob('*.png')] == ['small']
+
+
+def test_export_and_infer_without_weights(trained, tmp_path, capsys) -> None:
+    chain, work = trained
+    assert tool('export').main([str(work / 'student'), '--out', str(tmp_path / 'deploy'), '--int8']) == 0
+    said = capsys.readouterr().out
+    assert 'same as PyTorch' in said and 'opset 17' in said and 'int8' in said
+    assert {path.name for path in (tmp_path / 'deploy').iterdir()} == {
+        'student.onnx', 'student.int8.onnx', 'student.pth', 'deploy.py', 'deploy.json',
+    }  # fmt: skip
+    image = str(chain.parent / 'voc/JPEGImages/test_0.jpg')
+    for model in ('deploy', 'deploy/student.onnx', 'deploy/student.int8.onnx'):
+        arguments = [
+            str(tmp_path / model),
+            image,
+            '--out-dir',
+            str(tmp_path / 'out'),
+            '--format',
+            'csv',
+            '--score',
+            '0',
+        ]
+        assert tool('infer').main(arguments) == 0
+        assert (tmp_path / 'out/boxes.csv').read_text().count('test_0.jpg') > 0
 
 
 def test_demo_from_nothing_to_picture_and_again(tmp_path, capsys) -> None:

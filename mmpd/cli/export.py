@@ -1,0 +1,57 @@
+"""Export a student to ONNX, compare the file with PyTorch on real images, and write a folder that describes itself.
+
+mmpd export work_dirs/pd_voc/student
+mmpd export configs/pd_voc.py --checkpoint work_dirs/pd_voc/student/student_best.pth --out deploy
+The folder holds <name>.onnx, weights, deploy.py and deploy.json: `mmpd infer FOLDER IMAGE...` needs nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from .arguments import add_options, config_path, options
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('model', help='the folder of a finished stage; or, with --checkpoint, a config')
+    parser.add_argument('--checkpoint', help="weights, instead of the stage folder's own")
+    parser.add_argument('--stage', help='another stage of a chain config than its student')
+    parser.add_argument('--out', help='folder to write (default: <stage folder>/deploy, or ./deploy)')
+    parser.add_argument(
+        '--images',
+        nargs='+',
+        metavar='IMAGE',
+        help="images to compare on (default: the first 50 of the test set that the model's config names)",
+    )
+    parser.add_argument('--fixed', action='store_true', help='one image at a time, of one size (Swin needs it)')
+    parser.add_argument('--int8', action='store_true', help='a quantised file as well, with its AP beside that of fp32')
+    parser.add_argument('--no-simplify', action='store_true', help='leave the graph as torch exports it')
+    add_options(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Export and say what was checked."""
+    model = Path(args.model) if Path(args.model).is_dir() else config_path(args.model)
+    from mmengine.logging import MMLogger
+    from rich.console import Console
+
+    from .. import register  # noqa: F401
+    from ..io.deploy_folder import find_source
+    from ..io.export import OPSET, export
+    from ..report.deploy import export_table, int8_table
+
+    MMLogger.get_instance('export', log_level='WARNING')
+    source = find_source(model, args.checkpoint, args.stage, options(args.cfg_options))
+    beside = model if model.is_dir() else Path()
+    result = export(source, args.out or beside / 'deploy', args.images, args.fixed, not args.no_simplify)
+    console = Console(highlight=False, soft_wrap=True)
+    size = result.onnx.stat().st_size / 2**20
+    console.print(f'{result.onnx}: {size:.1f} MB, opset {OPSET}, preprocessing and NMS inside', markup=False)
+    console.print(f'same as PyTorch: {result.agreement}', markup=False)
+    console.print(f'in batches of two sizes: {result.batch}', markup=False)
+    console.print(export_table(result.latencies))
+    if args.int8:
+        from ..io.quantise import quantise
+
+        console.print(int8_table(quantise(source, result)))

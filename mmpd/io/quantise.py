@@ -1,0 +1,123 @@
+"""Static int8 of an exported file (ONNX Runtime), calibrated on training images, with its AP beside that of fp32."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from mmdet.registry import DATASETS
+from mmengine.registry import init_default_scope
+
+from ..chain.datasets import innermost
+from ..errors import ConfigError
+from ..evaluation.deployed import measure_detector
+from ..runtime.description import METADATA_KEY
+from ..runtime.detector import Detector
+from .deploy_folder import Source
+from .export import Exported, Latency, latency
+
+CALIBRATION_IMAGES = 100
+LAYERS = ('Conv', 'Gemm')  # boxes, scores and NMS stay in fp32
+
+
+@dataclass(frozen=True)
+class Precision:
+    """One precision of an exported file: metrics on the test set (fractions 0..1), latency, size in bytes."""
+
+    name: str
+    metrics: dict[str, float]
+    latency: Latency
+    size: int
+
+
+def quantise(
+    source: Source, exported: Exported, images: Sequence[str | Path] | None = None, keep_float: Sequence[str] = ()
+) -> list[Precision]:
+    """Write `<name>.int8.onnx` beside the fp32 file and measure both.
+
+    Args:
+        images: to calibrate on; default: `CALIBRATION_IMAGES` of the source's training set, evenly spaced.
+        keep_float: names of graph nodes that are not quantised.
+
+    Raises:
+        ConfigError: no training images are known.
+    """
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+
+    detector = Detector(exported.onnx, exported.latencies[-1].threads, source='hr' if source.bench else 'lr')
+    paths = list(images) if images is not None else training_images(source)
+
+    class Reader(CalibrationDataReader):
+        def __init__(self) -> None:
+            self.feed = _inputs(detector, paths)
+
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            return next(self.feed, None)
+
+    target = exported.onnx.with_suffix('.int8.onnx')
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)  # it warns of each node, and asks for a preparation that our graph has had
+    try:
+        quantize_static(
+            str(exported.onnx),
+            str(target),
+            Reader(),
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            op_types_to_quantize=list(LAYERS),
+            nodes_to_exclude=list(keep_float),
+        )
+    finally:
+        root.setLevel(level)
+    _describe(target, detector)
+    config = source.bench or source.deploy
+    small = Detector(target, exported.latencies[-1].threads, source=detector.source)
+    prepared = [detector.prepare(path) for path in paths[:30]]
+    found = []
+    for name, one, file in (('fp32', detector, exported.onnx), ('int8', small, target)):
+        metrics = measure_detector(one, config).metrics
+        time = latency(name, one.backend, prepared, exported.latencies[-1].threads)
+        found.append(Precision(name, metrics, time, file.stat().st_size))
+    return found
+
+
+def _inputs(detector: Detector, paths: Sequence[str | Path]) -> Iterator[dict[str, np.ndarray]]:
+    for path in paths:
+        image = detector.prepare(path).image
+        if detector.description.fixed:
+            width, height = detector.description.fixed
+            image = np.pad(image, ((0, height - image.shape[0]), (0, width - image.shape[1]), (0, 0)))
+        yield dict(images=image[None], sizes=np.array([image.shape[:2]], np.int64))
+
+
+def _describe(file: Path, detector: Detector) -> None:
+    import onnx
+
+    content = onnx.load(file)
+    description = dataclasses.replace(detector.description, onnx=file.name)
+    onnx.helper.set_model_props(content, {METADATA_KEY: description.to_json()})
+    onnx.save(content, file)
+
+
+def training_images(source: Source) -> list[str]:
+    """`CALIBRATION_IMAGES` files of the source's training set, evenly spaced.
+
+    Raises:
+        ConfigError: the source does not name one.
+    """
+    if source.train is None:
+        raise ConfigError(
+            'int8 is calibrated on training images, and only a stage folder or a chain config names them: give one'
+        )
+    init_default_scope(source.deploy.get('default_scope', 'mmdet'))
+    dataset = DATASETS.build(innermost(source.train))
+    dataset.full_init()
+    step = max(1, len(dataset) // CALIBRATION_IMAGES)
+    return [dataset.get_data_info(index)['img_path'] for index in range(0, len(dataset), step)][:CALIBRATION_IMAGES]
