@@ -6,9 +6,8 @@ finder to `sys.meta_path`. Python asks it last, hence a compiled extension alway
 imported until `mmcv.ops` is. mmcv's own Python layer (argument checks, autograd functions, modules) stays in use; only
 the calls that it makes into the extension are answered here, with the same signatures: inputs, preallocated outputs.
 
-Operators: `nms`, `softnms`, `nms_match` (mmpd.compat.nms); `roi_align_*`, `roi_pool_*` (mmpd.compat.roi);
-`deform_conv_*`, `modulated_deform_conv_*`, `ms_deform_attn_*` (mmpd.compat.deform); `sigmoid_focal_loss_*`,
-`softmax_focal_loss_*` (mmpd.compat.focal). All run on CPU and CUDA, forward and backward.
+Operators: one file of this folder for each group, with an `OPERATORS` table at its end. All run on CPU and CUDA,
+forward and backward. What is not there is listed with what needs it in mmpd.compat.missing; docs/operators.md has both.
 """
 
 import importlib
@@ -19,8 +18,13 @@ import types
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from .missing import needed_by
+
 EXTENSION = 'mmcv._ext'
-_PROVIDERS = ('mmpd.compat.nms', 'mmpd.compat.roi', 'mmpd.compat.deform', 'mmpd.compat.focal')
+_PROVIDERS = tuple(
+    f'mmpd.compat.{name}'
+    for name in ('nms', 'roi', 'deform', 'deform_roi_pool', 'focal', 'carafe', 'masked_conv', 'sync_bn')
+)
 
 
 class MissingOperatorError(NotImplementedError):
@@ -34,10 +38,13 @@ def _missing(name: str) -> Callable[..., Any]:
     detector that never calls a missing one must not fail for it.
     """
 
+    user = needed_by(name)
+    blocked = f', which is for {user}' if user else ''
+
     def missing_operator(*_args: Any, **_kwargs: Any) -> Any:
         raise MissingOperatorError(
             f"mmcv operator '{name}' was called, but this mmcv has no compiled extension ({EXTENSION}) and mmpd's "
-            f"stand-in does not provide '{name}'. Install an mmcv with compiled operators, it then takes over: "
+            f"stand-in does not provide '{name}'{blocked}. Install an mmcv with compiled operators, it takes over: "
             'prebuilt for your torch (`pip install -U openmim && mim install mmcv`), or built from source with a C++ '
             'compiler (`MMCV_WITH_OPS=1 pip install --no-build-isolation --no-binary mmcv mmcv`).'
         )

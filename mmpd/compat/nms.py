@@ -1,4 +1,4 @@
-"""Suppression operators of `mmcv._ext`. Boxes are (N, 4) as x1, y1, x2, y2; any one unit of length."""
+"""Overlap and suppression operators of `mmcv._ext`. Boxes are (N, 4) as x1, y1, x2, y2; any one unit of length."""
 
 from collections.abc import Callable
 from typing import Any
@@ -101,4 +101,25 @@ def nms_match(dets: Tensor, iou_threshold: float) -> list[list[int]]:
     return groups
 
 
-OPERATORS: dict[str, Callable[..., Any]] = {'nms': nms, 'softnms': softnms, 'nms_match': nms_match}
+def bbox_overlaps(bboxes1: Tensor, bboxes2: Tensor, ious: Tensor, mode: int, aligned: bool, offset: int) -> None:
+    """Write the overlap of boxes (M, 4) and (N, 4) to ious: (M, N), or (M,) of the pairs where aligned.
+
+    Args:
+        mode: 0 for intersection over union, 1 for intersection over the area of the first box.
+        offset: as for `nms`. Where both areas are 0, the overlap is 0 (mmcv: NaN).
+    """
+    first, second = full_precision(bboxes1, bboxes2)
+    first = first if aligned else first[:, None]
+    near, far = torch.maximum(first[..., :2], second[..., :2]), torch.minimum(first[..., 2:], second[..., 2:])
+    intersection = (far - near + offset).clamp(min=0).prod(dim=-1)
+    areas = [(boxes[..., 2:] - boxes[..., :2] + offset).prod(dim=-1) for boxes in (first, second)]
+    whole = areas[0] + areas[1] - intersection if mode == 0 else areas[0]
+    ious.copy_(torch.where(intersection > 0, intersection / whole, 0.0))
+
+
+OPERATORS: dict[str, Callable[..., Any]] = {
+    'nms': nms,
+    'softnms': softnms,
+    'nms_match': nms_match,
+    'bbox_overlaps': bbox_overlaps,
+}

@@ -117,7 +117,7 @@ def _sampling_points(
     return y[:, None, :, None].expand(shape).flatten(2), x[None, :, None, :].expand(shape).flatten(2)
 
 
-def _corner_weights(y: Tensor, x: Tensor, height: int, width: int) -> list[tuple[Tensor, Tensor, Tensor]]:
+def corner_weights(y: Tensor, x: Tensor, height: int, width: int) -> list[tuple[Tensor, Tensor, Tensor]]:
     """The four cells around each position as (row, column, weight); weight 0 further than one cell outside the map."""
     inside = ((y >= -1) & (y <= height) & (x >= -1) & (x <= width)).to(y)
     y, x = y.clamp(0, height - 1), x.clamp(0, width - 1)
@@ -134,7 +134,7 @@ def _corner_weights(y: Tensor, x: Tensor, height: int, width: int) -> list[tuple
 
 def _bilinear(features: Tensor, y: Tensor, x: Tensor) -> Tensor:
     """Values (C, *positions) of features (C, H, W) at the same positions in every channel."""
-    corners = _corner_weights(y, x, features.shape[1], features.shape[2])
+    corners = corner_weights(y, x, features.shape[1], features.shape[2])
     return torch.stack([features[:, row, column] * weight for row, column, weight in corners]).sum(dim=0)
 
 
@@ -142,7 +142,7 @@ def _bilinear_per_channel(features: Tensor, y: Tensor, x: Tensor) -> Tensor:
     """Values (K, C, h, w) of features (K, C, H, W) at positions (K, C, h, w), one set for each channel."""
     width = features.shape[3]
     total = torch.zeros_like(y)
-    for row, column, weight in _corner_weights(y, x, features.shape[2], width):
+    for row, column, weight in corner_weights(y, x, features.shape[2], width):
         cell = (row * width + column).flatten(2)
         total = total + features.flatten(2).gather(2, cell).reshape(y.shape) * weight
     return total

@@ -174,3 +174,43 @@ def ms_deform_attn(value: Tensor, shapes: list[tuple[int, int]], locations: Tens
                             sample = bilinear(cells[..., channel], y * height - 0.5, x * width - 0.5)
                             result[n, q, head, channel] += weights[n, q, head, level, point] * sample
     return result.flatten(2)
+
+
+def carafe(features: Tensor, masks: Tensor, kernel: int, groups: int, scale: int) -> Tensor:
+    """Every output cell: the window round its input cell, by the weights that the output cell has for the group."""
+    batch, channels, height, width = features.shape
+    result = features.new_zeros(batch, channels, height * scale, width * scale)
+    for n in range(batch):
+        for channel in range(channels):
+            group = channel // (channels // groups)
+            for i in range(height * scale):
+                for j in range(width * scale):
+                    for cell in range(kernel * kernel):
+                        row = i // scale + cell // kernel - kernel // 2
+                        column = j // scale + cell % kernel - kernel // 2
+                        if 0 <= row < height and 0 <= column < width:
+                            weight = masks[n, group * kernel * kernel + cell, i, j]
+                            result[n, channel, i, j] += weight * features[n, channel, row, column]
+    return result
+
+
+def deform_roi_pool(
+    features: Tensor, rois: Tensor, offset: Tensor, size: tuple[int, int], scale: float, ratio: int, gamma: float
+) -> Tensor:
+    """RoIAlign (aligned) whose bins are shifted by gamma * (width of the RoI * offset[0], height * offset[1])."""
+    result = features.new_zeros(len(rois), features.shape[1], *size)
+    for k, (index, *box) in enumerate(rois.tolist()):
+        x1, y1, x2, y2 = (v * scale - 0.5 for v in box)
+        bin_h, bin_w = (y2 - y1) / size[0], (x2 - x1) / size[1]
+        points_y, points_x = (ratio or math.ceil(bin_h)), (ratio or math.ceil(bin_w))
+        for i in range(size[0]):
+            for j in range(size[1]):
+                dx, dy = (gamma * side * float(offset[k, a, i, j]) for a, side in enumerate((x2 - x1, y2 - y1)))
+                for p in range(points_y):
+                    for q in range(points_x):
+                        y = y1 + dy + (i + (p + 0.5) / points_y) * bin_h
+                        x = x1 + dx + (j + (q + 0.5) / points_x) * bin_w
+                        for channel in range(features.shape[1]):
+                            value = bilinear_edge(features[int(index), channel], y, x)
+                            result[k, channel, i, j] += value / (points_y * points_x)
+    return result

@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mmcv.ops import batched_nms, nms, nms_match, soft_nms
+from mmcv.ops import batched_nms, bbox_overlaps, nms, nms_match, soft_nms
 
 DEVICES = ['cpu', *(['cuda'] if torch.cuda.is_available() else [])]
 
@@ -93,3 +93,24 @@ def test_nms_match_groups_every_box_once_under_its_suppressor(seed, count):
     for best, *others in groups:
         assert all(naive.iou(boxes[best].tolist(), boxes[i].tolist()) >= 0.4 for i in others)
         assert [best, *others] == sorted([best, *others], key=lambda i: -float(scores[i]))
+
+
+@pytest.mark.parametrize('device', DEVICES)
+@pytest.mark.parametrize('offset', [0, 1])
+def test_bbox_overlaps(device, offset):
+    (first, _), (second, _) = random_boxes(7), random_boxes(5, seed=1)
+    second[0] = second[0, :2].repeat(2)  # without area
+    expected = torch.tensor([[naive.iou(a.tolist(), b.tolist(), offset) for b in second] for a in first])
+    areas = (first[:, 2:] - first[:, :2] + offset).prod(dim=1)
+    others = (second[:, 2:] - second[:, :2] + offset).prod(dim=1)
+    over_first = expected * (areas[:, None] + others) / (1 + expected) / areas[:, None]
+    for mode, table in (('iou', expected), ('iof', over_first)):
+        found = bbox_overlaps(first.to(device), second.to(device), mode, False, offset).cpu()
+        assert torch.allclose(found, table, atol=1e-6)
+        pairs = bbox_overlaps(first[:5].to(device), second.to(device), mode, True, offset).cpu()
+        assert torch.allclose(pairs, table[:5].diagonal(), atol=1e-6)
+
+
+def test_bbox_overlaps_of_points_is_zero():
+    point = torch.tensor([[3.0, 3.0, 3.0, 3.0]])
+    assert bbox_overlaps(point, point).tolist() == [[0.0]]
