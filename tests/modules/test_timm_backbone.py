@@ -2,11 +2,11 @@
 
 import sys
 
+from mmpd.errors import CheckpointError, ConfigError
+
 import pytest
 import torch
 from mmdet.registry import MODELS
-
-from mmpd.errors import CheckpointError, ConfigError
 
 SMALL = dict(type='TimmBackbone', model_name='test_efficientnet', out_indices=(1, 2, 3, 4))
 
@@ -46,7 +46,9 @@ def test_a_timm_state_dict_from_a_file(tmp_path, prefix):
     torch.save(state, tmp_path / 'weights.pth')
     target.init_cfg = dict(type='Pretrained', checkpoint=str(tmp_path / 'weights.pth'))
     target.init_weights()
-    assert all(torch.equal(a, b) for a, b in zip(source.state_dict().values(), target.state_dict().values(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(source.state_dict().values(), target.state_dict().values(), strict=True)
+    )
 
 
 def test_weights_of_another_network_are_refused():
