@@ -1,6 +1,7 @@
 """Check a chain before training it: build every stage, run one step of it on real images, and explain every mismatch.
 
 python tools/check.py configs/pd_voc.py
+python tools/check.py configs/pd_voc.py --oracle 2 4 3 3/2 4/3
 python tools/check.py configs/pd_voc.py --guide-ap work_dirs/pd_voc/assistant/assistant_best.pth --cfg-options ratio=4
 
 Exit status 1 where a stage has an error, else 0.
@@ -22,7 +23,7 @@ from rich.console import Console
 from mmpd.chain.chain import Chain, is_chain, read_chain
 from mmpd.check.preflight import check_chain
 from mmpd.check.guide import measure_guide
-from mmpd.check.tables import print_checks
+from mmpd.check.tables import print_checks, print_oracle
 from mmpd.cli import main_with_errors
 from mmpd.errors import ConfigError
 from mmpd.run.stages import finished_checkpoint
@@ -39,6 +40,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--guide-ap', metavar='CHECKPOINT', help="measure instead what the guide's AP is through the alignment"
     )
+    parser.add_argument(
+        '--oracle', nargs='+', metavar='RATIO', help='measure instead whether an oracle guide is heard at these ratios'
+    )
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='key=value pairs merged in')
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
     return parser.parse_args(argv)
@@ -53,6 +57,10 @@ def main(argv: list[str] | None = None) -> None:
     chain = read_chain(config)
     if args.stage is not None and args.stage not in chain.stages:
         raise ConfigError(f'--stage {args.stage}: the stages of this chain are {list(chain.stages)}')
+    if args.oracle:
+        options = [{**args.cfg_options, 'ratio': ratio} for ratio in args.oracle]
+        print_oracle((read_chain(read_config(args.config, option)) for option in options), console)
+        return
     if args.guide_ap:
         print_guide_ap(chain, args.stage or list(chain.stages)[-1], args.guide_ap, args.device, console)
         return

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
 from ..errors import ConfigError
 from ..heads.base import LevelResponse
+from .placing import placed_responses
 from .plan import AlignmentPlan, Level, Match, plan_alignment
-from .resample import covered_cells, covered_index, resample_features, window_weights
+from .resample import resample_features, window_weights
 
 if TYPE_CHECKING:
     from ..distill.view import NetworkView
@@ -97,13 +97,6 @@ class Alignment:
         classes = [head.cls_out_channels for head in (self.guide.head, self.student.head)]
         if classes[0] != classes[1]:
             return f'the guide head scores {classes[0]} classes per prior, the student head {classes[1]}'
-        for match in self.plan.served():
-            counts = {max(len(self.plan.guide[g].anchors), 1) for g in match.guides}
-            counts.add(max(len(self.plan.student[match.student].anchors), 1))
-            if len(counts) > 1:
-                return (
-                    f'student level {match.student} and its guide levels {match.guides} have {counts} priors per cell'
-                )
         return None
 
     def distribution_problem(self) -> str | None:
@@ -133,15 +126,14 @@ class Alignment:
         return aligned
 
     def responses(self, guide: Sequence[LevelResponse], grids: Sequence[tuple[int, int]]) -> list[AlignedResponse]:
-        """Guide responses per student location: its own in a window, else the most confident of the covered cells."""
-        aligned = []
-        for match in self.plan.served():
-            if match.exact:
-                response = guide[match.guides[0]]
-            else:
-                response = self._most_confident(match, guide, grids[match.student])
-            aligned.append(AlignedResponse(match.student, match.exact, response))
-        return aligned
+        """Guide responses per student location: its own in a window, else see `mmpd.align.placing`."""
+        matches = self.plan.served()
+        placed = []
+        if not all(match.exact for match in matches):
+            placed = placed_responses(self.plan, self.student.head, guide, grids)
+        return [
+            AlignedResponse(m.student, m.exact, guide[m.guides[0]] if m.exact else placed[m.student]) for m in matches
+        ]
 
     def _weights(
         self, student: int, guide: int, grid: tuple[int, int], guide_grid: Sequence[int]
@@ -154,39 +146,3 @@ class Alignment:
             for n, n_guide in zip(grid, guide_grid, strict=True)
         ]
         return weights[0], weights[1]
-
-    def _most_confident(self, match: Match, guide: Sequence[LevelResponse], grid: tuple[int, int]) -> LevelResponse:
-        """Per student location and anchor, the covered guide cell with the highest score lends scores and box."""
-        n_anchors = max(len(self.plan.student[match.student].anchors), 1)
-        tables, starts, start = [], [], 0
-        for level in match.guides:
-            weights = self._weights(match.student, level, grid, guide[level].grid)
-            cells = covered_index(covered_cells(weights[0]), covered_cells(weights[1]), guide[level].grid[1])
-            tables.append(cells)
-            starts.append(start)
-            start += guide[level].logits.shape[1]
-        candidates = [guide[level] for level in match.guides]
-        logits = torch.cat([c.logits for c in candidates], dim=1)
-        boxes = torch.cat([c.boxes for c in candidates], dim=1)
-        qualities = [c.quality for c in candidates if c.quality is not None]
-        quality = torch.cat(qualities, dim=1) if qualities else None
-        best_score = torch.cat([c.scores().amax(dim=2) for c in candidates], dim=1)  # (B, all guide locations)
-        # (h·w·A, K): flat locations of the covered cells, same anchor index
-        anchor = torch.arange(n_anchors)
-        index = torch.cat(
-            [
-                s + (t[:, None, :] * n_anchors + anchor[None, :, None]).flatten(0, 1)
-                for s, t in zip(starts, tables, strict=True)
-            ],
-            dim=1,
-        ).to(logits.device)
-        choice = best_score[:, index].argmax(dim=2)  # (B, n)
-        chosen = index[torch.arange(len(index), device=index.device), choice]
-        gather = chosen[..., None]
-        return LevelResponse(
-            logits=logits.gather(1, gather.expand(-1, -1, logits.shape[2])),
-            boxes=boxes.gather(1, gather.expand(-1, -1, 4)),
-            quality=None if quality is None else quality.gather(1, chosen),
-            distribution=None,
-            grid=grid,
-        )

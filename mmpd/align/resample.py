@@ -49,24 +49,3 @@ def resample_features(features: Tensor, weights_y: Tensor, weights_x: Tensor) ->
     """
     weights_y, weights_x = weights_y.to(features), weights_x.to(features)
     return torch.einsum('yh,bchw,xw->bcyx', weights_y, features, weights_x)
-
-
-def covered_cells(weights: Tensor, min_share: float = 0.05) -> Tensor:
-    """Indices of the guide cells that a student cell covers along one axis; short rows repeat their main cell.
-
-    Args:
-        weights: (n_student, n_guide) from `window_weights`.
-
-    Returns:
-        (n_student, K) int64.
-    """
-    keep = weights > min_share * weights.amax(dim=1, keepdim=True)
-    k = int(keep.sum(dim=1).max())
-    shares, order = torch.where(keep, weights, torch.zeros_like(weights)).topk(k, dim=1)
-    return torch.where(shares > 0, order, order[:, :1])
-
-
-def covered_index(index_y: Tensor, index_x: Tensor, width_guide: int) -> Tensor:
-    """Flat guide cell indices for each student cell: (h·w, Ky·Kx) from (h, Ky) and (w, Kx)."""
-    flat = index_y[:, None, :, None] * width_guide + index_x[None, :, None, :]
-    return flat.reshape(index_y.shape[0] * index_x.shape[0], -1)

@@ -1,20 +1,24 @@
-"""`tools/check.py --guide-ap`: what a guide still knows through the alignment of a stage, measured on `data.val`."""
+"""`tools/check.py --guide-ap` and `--oracle`: what a guide still knows through the alignment of a stage, measured on
+`data.val`, and whether it speaks where the student is trained to listen, on `data.train`."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from mmdet.registry import DATASETS
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 
 from ..align.guide_ap import GuideAP, guide_ap
+from ..align.oracle import OracleCheck, oracle_check
+from ..align.positives import annotated_images
 from ..chain.chain import Chain
 from ..chain.detector import walk_dicts
 from ..chain.stage import stage_config
 from ..chain.task import task_of
 from ..errors import ConfigError
-from .preflight import build_stage, quiet
+from .preflight import N_ORACLE, build_stage, quiet
 
 
 def measure_guide(chain: Chain, name: str, checkpoint: str, device: str = 'cpu') -> GuideAP:
@@ -34,6 +38,15 @@ def measure_guide(chain: Chain, name: str, checkpoint: str, device: str = 'cpu')
         model = build_stage(config, checkpoint, None).to(device)
         loader = Runner.build_dataloader(pair_loader(config))
         return guide_ap(model, loader, task_of(chain).classes(chain))
+
+
+def measure_oracle(chain: Chain, name: str) -> tuple[str, OracleCheck | None]:
+    """An oracle guide through a stage's alignment, on its training images: the plan's kind, and what was counted."""
+    config = stage_config(chain, name, Path('work_dirs'), {})
+    with quiet(), DefaultScope.overwrite_default_scope(config.default_scope):
+        alignment = build_stage(config, None, None).alignment
+        dataset = DATASETS.build(config.train_dataloader.dataset)
+        return alignment.plan.kind, oracle_check(alignment, annotated_images(dataset, N_ORACLE))
 
 
 def pair_loader(config: Config) -> dict:

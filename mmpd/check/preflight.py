@@ -21,6 +21,7 @@ from mmengine.registry import MODELS, DefaultScope
 from rich.console import Console
 from rich.markup import escape
 
+from ..align.oracle import OracleCheck, oracle_check
 from ..align.plan import Level
 from ..align.positives import annotated_images, count_positives
 from ..chain.chain import Chain
@@ -53,6 +54,8 @@ from .step import (
 )
 
 N_BATCHES = 4
+N_ORACLE = 50
+"""Training images that the oracle guide is tried on."""
 SURE = 0.1
 """Best score on a few crowded images below which a guide has learned nothing yet, whatever its file is called."""
 BIG_SHARE = 0.3
@@ -84,6 +87,7 @@ class StageCheck:
         inputs: 'student' and 'guide' → (h, w) of the first real batch in the network's own pixels, padded.
         data: one line per training set; boxes: how many; tiny, below_cell: with a side below one pixel of the trained
             network, below one cell of its finest level.
+        oracle: where the student hears of objects, see `mmpd.align.oracle`; None: no guide, or it can't be measured.
     """
 
     name: str
@@ -98,6 +102,7 @@ class StageCheck:
     tiny: int = 0
     below_cell: int = 0
     adapters: list[str] = field(default_factory=list)
+    oracle: OracleCheck | None = None
 
     @property
     def errors(self) -> list[Finding]:
@@ -260,8 +265,10 @@ def _check_pyramids(check: StageCheck, model: Any, chain: Chain, data: TrainData
             for m in plan.served()
             for g in m.guides
         }
-        images = annotated_images(data.dataset)
+        images = list(annotated_images(data.dataset))
         alignment.positives = count_positives(alignment.student.head, plan.student, images)
+        check.oracle = oracle_check(alignment, images[:: len(images) // N_ORACLE + 1])
+        check.findings += oracle_findings(check)
         check.levels['student'] = _rows(plan.student, alignment.student_feats, ratio, data, how, alignment.positives)
         check.levels['guide'] = _rows(plan.guide, alignment.guide_feats, guide_ratio, data, back)
         gaps = uncovered(*([row.sizes for row in check.levels[who]] for who in ('guide', 'student')))
@@ -283,6 +290,14 @@ def _check_pyramids(check: StageCheck, model: Any, chain: Chain, data: TrainData
     check.below_cell = data.tiny(ratio * check.levels['student'][0].level.stride)
     finding = decode_finding(getattr(model, 'student', model), check.name)
     check.findings += [finding] if finding else []
+
+
+def oracle_findings(check: StageCheck) -> list[Finding]:
+    """A warning where the guide speaks past its student."""
+    if check.oracle is None or check.oracle.passed:
+        return []
+    text = f'{check.oracle}; change align, student_pyramid or the anchors in overrides'
+    return [warning(f'stages.{check.name}.align', text)]
 
 
 def _rows(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ..chain.chain import Chain
+from .guide import measure_oracle
 from .preflight import StageCheck
 
 
@@ -23,6 +25,10 @@ def print_checks(checks: Sequence[StageCheck], console: Console) -> None:
             console.print(
                 f'no student level fits {_sizes(low, high)} HR pixels, a guide level does: {share:.0%} of the boxes'
             )
+        if check.oracle is not None:
+            console.print(escape(str(check.oracle)), soft_wrap=True)
+        elif 'guide' in check.levels:
+            console.print('an oracle guide: not measured, an assigner needs predictions or the head is unknown')
         for adapter in check.adapters:
             console.print(f'learned 1×1 adapter, dropped at deployment: {adapter}')
         if check.losses:
@@ -32,6 +38,22 @@ def print_checks(checks: Sequence[StageCheck], console: Console) -> None:
     warnings = sum(len(check.findings) for check in checks) - errors
     style = 'red' if errors else 'green'
     console.print(f'[bold {style}]{errors} errors, {warnings} warnings in {len(checks)} stages')
+
+
+def print_oracle(chains: Iterable[Chain], console: Console) -> None:
+    """The oracle table of every stage that has a guide and LR images, of one chain at several ratios."""
+    table = Table(title='an oracle guide through the alignment', title_justify='left')
+    for header in ('stage', 'ratio', 'plan', 'received', 'in conflict', 'objects not heard of', 'bar'):
+        table.add_column(header, justify='right')
+    for chain in chains:
+        for name in [n for n, stage in chain.stages.items() if stage.size == 'lr' and stage.get('guide')]:
+            plan, found = measure_oracle(chain, name)
+            cells = ['not measured'] + [''] * 3
+            if found:
+                shares = (f'{share:.1%}' for share in (found.received_share, found.conflict_share))
+                cells = [*shares, f'{found.lost} of {found.objects}', 'passed' if found.passed else 'missed']
+            table.add_row(name, str(chain.ratio), plan, *cells)
+    console.print(table)
 
 
 def print_findings(check: StageCheck, console: Console) -> None:

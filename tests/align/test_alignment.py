@@ -34,15 +34,18 @@ def align(guide, student, ratio=2, kind='auto') -> Alignment:
     return Alignment(guide, student, Fraction(ratio), kind)
 
 
-def response(grid, peak=None, anchors=1, score=3.0, quality=None) -> LevelResponse:
-    """Background everywhere (logit -6), boxes that tell their own location, one peak (row, column, anchor, class)."""
-    n = grid[0] * grid[1] * anchors
-    logits = torch.full((1, n, 2), -6.0)
-    boxes = torch.arange(n, dtype=torch.float)[None, :, None].expand(1, n, 4).clone()
-    if peak:
-        row, column, anchor, label = peak
-        logits[0, (row * grid[1] + column) * anchors + anchor, label] = score
-    return LevelResponse(logits, boxes, quality, None, grid)
+def response(grid, stride=8.0, anchors=1) -> LevelResponse:
+    """Background everywhere (logit -6), boxes of twice the stride around each cell's corner."""
+    rows, columns = (torch.arange(n) * stride for n in grid)
+    centres = torch.stack(torch.meshgrid(columns, rows, indexing='xy'), dim=-1).reshape(-1, 2)
+    boxes = torch.cat([centres - stride, centres + stride], dim=1).repeat_interleave(anchors, dim=0)[None]
+    return LevelResponse(torch.full((1, boxes.shape[1], 2), -6.0), boxes, None, None, grid)
+
+
+def speak(level: LevelResponse, location: int, box, label: int = 0, score: float = 3.0) -> None:
+    """Let one location of a level be sure of an object."""
+    level.logits[0, location, label] = score
+    level.boxes[0, location] = torch.tensor(box, dtype=torch.float)
 
 
 def test_a_window_hands_the_guides_own_tensors_on():
@@ -55,60 +58,86 @@ def test_a_window_hands_the_guides_own_tensors_on():
     assert all(out.response is given and out.exact for out, given in zip(aligned, guide, strict=True))
 
 
-def test_a_peak_lands_in_the_student_cell_around_it_with_its_box():
-    alignment = align(FlatView(8), FlatView(8), 2, 'resample')
-    for row, column in [(2, 4), (0, 0), (5, 7)]:
-        guide = response((6, 8), (row, column, 0, 1))
-        (out,) = alignment.responses([guide], [(3, 4)])
-        scores = out.response.scores().view(3, 4, 2)
-        assert scores[..., 0].max() < 0.01  # the class is kept
-        found = {tuple(cell) for cell in (scores[..., 1] > 0.5).nonzero().tolist()}
-        # corner priors: student cell i is centred on guide cell 2i and reaches half way into 2i ± 1
-        rows = {r for r in range(3) if abs(2 * r - row) <= 1}
-        columns = {c for c in range(4) if abs(2 * c - column) <= 1}
-        assert found == {(r, c) for r in rows for c in columns}
-        boxes = out.response.boxes.view(3, 4, 4)
-        for cell in found:
-            assert boxes[cell].tolist() == [row * 8.0 + column] * 4  # the box, as decoded at HR
+def test_an_object_lands_on_the_student_level_of_its_size_around_its_centre_with_its_box():
+    alignment = align(FlatView(8, 16, 32), FlatView(8, 16), '3/2')
+    assert alignment.plan.kind == 'resample'
+    guide = [response((12, 12), 8.0), response((6, 6), 16.0), response((3, 3), 32.0)]
+    box = [36.0, 42.0, 60.0, 66.0]  # 24 HR pixels: the student's finest level, whose anchors are 16 · 3/2
+    speak(guide[1], 3 * 6 + 3, box, label=1)
+    fine, coarse = (out.response for out in alignment.responses(guide, [(8, 8), (4, 4)]))
+    sure = fine.scores() > 0.5
+    assert not sure[..., 0].any() and not (coarse.scores() > 0.05 + 1e-6).any()
+    # 12 HR pixels a cell: cells with corners at 48 lie inside, those at 36 and 60 on the edge
+    cells = {divmod(int(i), 8) for i in sure[0, :, 1].nonzero()}
+    assert (4, 4) in cells and cells <= {(r, c) for r in (4, 5) for c in (4,)}
+    assert (fine.boxes[sure[..., 1]] == torch.tensor(box)).all()
 
 
-def test_each_anchor_keeps_its_own_peak():
-    alignment = align(FlatView(8, anchors=3), FlatView(8, anchors=3), 2, 'resample')
-    (out,) = alignment.responses([response((4, 4), (2, 2, 1, 0), anchors=3)], [(2, 2)])
-    peaks = (out.response.scores().view(2, 2, 3, 2) > 0.5).nonzero().tolist()
-    assert peaks == [[1, 1, 1, 0]]
-    assert out.response.boxes.view(2, 2, 3, 4)[1, 1, 1, 0] == (2 * 4 + 2) * 3 + 1
+def test_a_location_whose_object_has_its_place_elsewhere_is_not_heard_of_it():
+    """The guide's fine cell says "large object": the student's fine cells are trained on background there."""
+    alignment = align(FlatView(8, 16, 32), FlatView(8, 16, 32), '3/2')
+    guide = [response((12, 12), 8.0), response((6, 6), 16.0), response((3, 3), 32.0)]
+    speak(guide[0], 6 * 12 + 6, [0.0, 0.0, 96.0, 96.0])
+    fine, _, coarse = (out.response for out in alignment.responses(guide, [(8, 8), (4, 4), (2, 2)]))
+    assert fine.scores().max() <= 0.05 + 1e-6 and (coarse.scores() > 0.9).any()
 
 
-def test_with_several_guide_levels_the_most_confident_wins():
-    alignment = align(FlatView(8, 16), FlatView(8), 2, 'resample')
-    assert alignment.plan.matches[0].guides == (0, 1)
-    fine, coarse = response((4, 4), (2, 2, 0, 0), score=1.0), response((2, 2), (1, 1, 0, 1), score=4.0)
-    coarse.boxes += 1000
-    (out,) = alignment.responses([fine, coarse], [(2, 2)])
-    scores = out.response.scores().view(2, 2, 2)
-    assert scores[1, 1, 1] > 0.9 and scores[1, 1, 0] < 0.01
-    assert out.response.boxes.view(2, 2, 4)[1, 1, 0] == 1003
+def test_of_boxes_of_one_object_the_most_confident_is_heard():
+    alignment = align(FlatView(8, 16), FlatView(8, 16), '3/2')
+    guide = [response((12, 12), 8.0), response((6, 6), 16.0)]
+    speak(guide[0], 4 * 12 + 4, [20.0, 20.0, 44.0, 44.0], score=1.0)
+    speak(guide[1], 2 * 6 + 2, [21.0, 20.0, 44.0, 44.0], score=4.0)
+    fine, _ = (out.response for out in alignment.responses(guide, [(8, 8), (4, 4)]))
+    sure = fine.scores()[0, :, 0] > 0.5
+    assert sure.any() and (fine.boxes[0, sure, 0] == 21.0).all() and (fine.logits[0, sure, 0] == 4.0).all()
 
 
-def test_quality_counts_and_travels_along():
-    alignment = align(FlatView(8), FlatView(8), 2, 'resample')
-    guide = response((4, 4), (2, 2, 0, 0))
-    guide.logits[0, 2 * 4 + 1, 0] = 3.0  # equally sure of the class, and of the place not at all
-    guide.quality = torch.full((1, 16), 2.0)
-    guide.quality[0, 2 * 4 + 1] = -5.0
-    (out,) = alignment.responses([guide], [(2, 2)])
-    assert out.response.boxes.view(2, 2, 4)[1, 1, 0] == 2 * 4 + 2
-    assert out.response.quality.view(2, 2)[1, 1] == 2.0
-    assert out.response.distribution is None  # distances in strides mean nothing on another grid
+def test_what_the_guide_knows_goes_somewhere():
+    """Objects of a level finer than all of the student's still have a place: the cell nearest to them."""
+    alignment = align(FlatView(4, 8, 16), FlatView(8, 16), 4)
+    guide = [response((32, 32), 4.0), response((16, 16), 8.0), response((8, 8), 16.0)]
+    speak(guide[0], 16 * 32 + 16, [60.0, 60.0, 68.0, 68.0])
+    (fine,) = (out.response for out in alignment.responses(guide, [(4, 4), (2, 2)]))
+    assert (fine.scores()[0, :, 0] > 0.9).nonzero().flatten().tolist() == [2 * 4 + 2]
+
+
+def test_soft_scores_come_from_the_nearest_size_and_place():
+    """No object, but no emptiness either: what is said below the threshold is heard at the same place and size."""
+    alignment = align(FlatView(8, 16, 32), FlatView(8, 16), '3/2')
+    guide = [response((12, 12), 8.0), response((6, 6), 16.0), response((3, 3), 32.0)]
+    guide[1].logits[0, 3 * 6 + 3, 0] = guide[2].logits[0, 2 * 3 + 2, 1] = -3.5
+    fine, coarse = (out.response for out in alignment.responses(guide, [(8, 8), (4, 4)]))
+    assert fine.logits[0, 4 * 8 + 4].tolist() == [-3.5, -6.0]  # of 24 HR pixels, nearer to 32 than to 16
+    assert coarse.logits[0, 2 * 4 + 2].tolist() == [-6.0, -3.5]
+
+
+def test_centerness_is_that_of_the_students_place_and_other_qualities_travel_along():
+    student = FlatView(8)
+    guide = response((6, 6))
+    guide.quality = torch.full((1, 36), 2.0)
+    speak(guide, 2 * 6 + 3, [8.0, 8.0, 40.0, 28.0])
+    (out,) = align(FlatView(8), student, '3/2').responses([guide], [(4, 4)])
+    assert (out.response.quality == 2.0).all()
+    student.head.loss_centerness = True
+    (out,) = align(FlatView(8), student, '3/2').responses([guide], [(4, 4)])
+    taken = (out.response.logits[0, :, 0] > 0).nonzero().flatten().tolist()
+    assert taken
+    for location in taken:
+        y, x = (12.0 * i for i in divmod(location, 4))
+        across, down = sorted((x - 8, 40 - x)), sorted((y - 8, 28 - y))
+        expected = (across[0] / across[1] * down[0] / down[1]) ** 0.5
+        assert float(out.response.quality[0, location].sigmoid()) == pytest.approx(expected, abs=2e-3)
 
 
 def test_images_of_a_batch_choose_for_themselves():
     alignment = align(FlatView(8), FlatView(8), 2, 'resample')
-    one, two = response((4, 4), (0, 0, 0, 0)), response((4, 4), (2, 2, 0, 0))
-    both = LevelResponse(torch.cat([one.logits, two.logits]), torch.cat([one.boxes, two.boxes]), None, None, (4, 4))
-    (out,) = alignment.responses([both], [(2, 2)])
-    assert (out.response.scores() > 0.5).nonzero()[:, :2].tolist() == [[0, 0], [1, 3]]
+    one, two = response((6, 6)), response((6, 6))
+    speak(one, 0, [0.0, 0.0, 30.0, 30.0])
+    speak(two, 3 * 6 + 3, [16.0, 16.0, 46.0, 46.0])
+    both = LevelResponse(torch.cat([one.logits, two.logits]), torch.cat([one.boxes, two.boxes]), None, None, (6, 6))
+    (out,) = alignment.responses([both], [(3, 3)])
+    assert {tuple(found) for found in (out.response.scores() > 0.5).nonzero()[:, :2].tolist()} == {(0, 4), (1, 8)}
+    assert out.response.distribution is None
 
 
 def test_resampled_features_keep_their_mean_and_place():
@@ -120,6 +149,17 @@ def test_resampled_features_keep_their_mean_and_place():
     assert (out.features[0, 0] == out.features[0, 0].max()).nonzero().tolist() == [[1, 2]]
     (flat,) = alignment.features([torch.full((1, 4, 6, 8), 2.0)], [(3, 4)])
     torch.testing.assert_close(flat.features, torch.full((1, 4, 3, 4), 2.0))
+
+
+def test_other_anchors_are_no_obstacle():
+    """Candidates are matched by size, never by the anchors' index."""
+    alignment = align(FlatView(8, anchors=3), FlatView(8), '3/2')
+    assert alignment.response_problem() is None
+    guide = response((6, 6), anchors=3)
+    speak(guide, (3 * 6 + 3) * 3 + 1, [12.0, 12.0, 36.0, 36.0])
+    (out,) = alignment.responses([guide], [(4, 4)])
+    assert out.response.logits.shape == (1, 16, 2)
+    assert (out.response.scores()[0, :, 0] > 0.5).nonzero().flatten().tolist() == [2 * 4 + 2]
 
 
 def test_masked_student_levels_get_nothing():
@@ -148,7 +188,6 @@ def test_a_head_with_other_levels_than_its_neck_is_refused():
     ('guide', 'student', 'words'),
     [
         (dict(classes=3), dict(), 'scores 3 classes per prior, the student head 2'),
-        (dict(anchors=3), dict(), 'priors per cell'),
     ],
 )
 def test_heads_that_cannot_be_compared_say_why(guide, student, words):

@@ -50,9 +50,9 @@ def test_a_masked_level_shows(measured):
 def test_a_stage_without_guide_or_responses_is_refused(measured, tmp_path):
     with pytest.raises(ConfigError, match=r'stages\.teacher has no guide'):
         measured('teacher')
-    other = {'stages.student.overrides.bbox_head.anchor_generator.ratios': [0.5, 1.0, 2.0],
-             'stages.student.terms.response': None}  # fmt: skip
-    with pytest.raises(ConfigError, match='--guide-ap: .*priors per cell'):
+    softmax = dict(_delete_=True, type='CrossEntropyLoss', use_sigmoid=False)
+    other = {'stages.student.overrides.bbox_head.loss_cls': softmax, 'stages.student.terms.response': None}
+    with pytest.raises(ConfigError, match='--guide-ap: .*softmax'):
         measured('student', **other)
 
 

@@ -1,6 +1,6 @@
 """Centred windows: no shift, no gain, identity where the grids coincide."""
 
-from mmpd.align.resample import covered_cells, covered_index, resample_features, window_weights
+from mmpd.align.resample import resample_features, window_weights
 
 import pytest
 import torch
@@ -85,25 +85,3 @@ def test_a_flat_map_stays_flat_at_every_border():
 def test_half_precision_features_keep_their_format():
     weights = window_weights(3, 6, 16.0, 8.0, 0.0, 0.0)
     assert resample_features(torch.ones(1, 1, 6, 6, dtype=torch.bfloat16), weights, weights).dtype == torch.bfloat16
-
-
-def test_covered_cells_are_those_with_a_share_and_short_rows_repeat():
-    cells = covered_cells(window_weights(2, 4, 16.0, 8.0, 0.0, 0.0))
-    assert [set(row) for row in cells.tolist()] == [{0, 1}, {1, 2, 3}]
-    assert cells[0].tolist().count(0) == 2  # the cell with the largest share fills the row
-
-
-@given(st.integers(1, 9), st.integers(1, 12), st.sampled_from([4.0, 8.0, 12.0, 24.0]), st.sampled_from(OFFSETS))
-@settings(max_examples=60, deadline=None)
-def test_covered_cells_have_weight(n_student, n_guide, stride, offset):
-    weights = window_weights(n_student, n_guide, stride, 8.0, offset, offset)
-    cells = covered_cells(weights)
-    assert (weights.gather(1, cells) > 0).all()
-    assert set(weights.argmax(dim=1).tolist()) <= set(cells.flatten().tolist())
-
-
-def test_covered_index_is_the_product_of_rows_and_columns():
-    index_y, index_x = torch.tensor([[0, 1], [2, 2]]), torch.tensor([[0], [3], [4]])
-    index = covered_index(index_y, index_x, width_guide=5)
-    expected = [[y * 5 + x for y in ys for x in xs] for ys in index_y.tolist() for xs in index_x.tolist()]
-    assert index.tolist() == expected

@@ -7,13 +7,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+from mmpd.align.oracle import OracleCheck
 from mmpd.align.plan import Level
 from mmpd.chain.chain import read_chain
 from mmpd.chain.detector import detector_config
 from mmpd.check.data import fitting_sizes, uncovered, union
 from mmpd.check.preflight import StageCheck, check_chain, preflight
 from mmpd.check.step import LossRow, loss_findings
-from mmpd.check.tables import print_checks
+from mmpd.check.tables import print_checks, print_oracle
 from mmpd.errors import ConfigError
 from tests.toys import CLASSES, save_weights, toy_chain, toy_retinanet
 
@@ -228,3 +229,23 @@ def test_the_command_ends_with_status_1_on_an_error(root, tmp_path, capsys):
         tool.main([*common, '--cfg-options', f'data.batch_size={json.dumps(64)}'])
     assert stop.value.code == 1
     assert 'data.batch_size = 64' in capsys.readouterr().out
+
+
+def test_the_oracle_guide_is_reported_and_a_guide_that_speaks_past_its_student_is_a_warning(root, monkeypatch):
+    result = check(root, 'student', guide_file(root), ratio='3/2')
+    assert result.oracle.passed and result.oracle.positives > 0
+    past = OracleCheck(positives=100, received=56, heard=100, conflict=56, objects=20, lost=3)
+    monkeypatch.setattr('mmpd.check.preflight.oracle_check', lambda alignment, images: past)
+    (finding,) = check(root, 'student', guide_file(root), ratio='3/2').findings
+    assert not finding.error
+    assert all(word in str(finding) for word in ('56.0%', '3 of 20', 'stages.student.align', 'student_pyramid'))
+
+
+def test_the_oracle_table_has_a_row_for_each_ratio(root):
+    console = Console(file=io.StringIO(), width=200)
+    print_oracle([read_chain(toy_chain(root, ratio=ratio)) for ratio in ('2', '3/2')], console)
+    rows = [line for line in console.file.getvalue().splitlines() if 'student' in line]
+    assert [('window' in row, 'resample' in row, 'passed' in row) for row in rows] == [
+        (True, False, True),
+        (False, True, True),
+    ]
