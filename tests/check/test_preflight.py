@@ -236,7 +236,8 @@ def test_the_oracle_guide_is_reported_and_a_guide_that_speaks_past_its_student_i
     assert result.oracle.passed and result.oracle.positives > 0
     past = OracleCheck(positives=100, received=56, heard=100, conflict=56, objects=20, lost=3)
     monkeypatch.setattr('mmpd.check.preflight.oracle_check', lambda alignment, images: past)
-    (finding,) = check(root, 'student', guide_file(root), ratio='3/2').findings
+    findings = check(root, 'student', guide_file(root), ratio='3/2').findings
+    (finding,) = [finding for finding in findings if 'oracle' in str(finding)]
     assert not finding.error
     assert all(word in str(finding) for word in ('56.0%', '3 of 20', 'stages.student.align', 'student_pyramid'))
 
