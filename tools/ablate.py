@@ -20,8 +20,8 @@ import torch
 from mmpd.ablate.rows import DEFAULT_ROWS, QUICK_ROWS, ROWS, ablation_chain, in_order
 from mmpd.ablate.run import read_results, refuse_other_options, run_row, share_guides
 from mmpd.ablate.report import write_report
-from mmpd.chain.chain import Chain, needed_stages, read_chain
-from mmpd.check.preflight import check_chain
+from mmpd.chain.chain import Chain, read_chain
+from mmpd.check.preflight import check_stages
 from mmpd.cli import main_with_errors
 from mmpd.errors import ConfigError
 from mmpd.run.stages import finished_checkpoint
@@ -75,7 +75,7 @@ def seeded(args: argparse.Namespace, chain: Chain, seed: int) -> Chain:
     """The ablation chain of one seed."""
     rows = ablation_chain(chain, seed, args.quick_epochs if args.quick else None)
     if args.share_guides and seed > 0:
-        share_guides(rows, args.work_dir / 'seed0')
+        return share_guides(rows, args.work_dir / 'seed0')
     return rows
 
 
@@ -90,8 +90,9 @@ def checked_rows(args: argparse.Namespace, chain: Chain) -> list[str]:
     needed = in_order(stages, [*(args.rows or ()), 'student'])
     finished = {row: finished_checkpoint(args.work_dir / 'seed0' / row) for row in stages.stages}
     known = {row: file for row, file in finished.items() if file}
-    todo = [row for row in in_order(stages, rows) if row not in known and not stages.stages[row].get('checkpoint')]
-    checks = check_chain(stages, todo, known, 'cuda' if torch.cuda.is_available() else 'cpu') if todo else []
+    ordered = [stages.stages[row] for row in in_order(stages, rows)]
+    todo = [stage for stage in ordered if stage.name not in known and not stage.given]
+    checks = check_stages(todo, known, 'cuda' if torch.cuda.is_available() else 'cpu')
     refused = {check.name: [str(finding) for finding in check.errors] for check in checks if check.errors}
     fatal = [text for row, texts in refused.items() if row in needed for text in texts]
     if fatal:
@@ -114,7 +115,7 @@ def run_all(args: argparse.Namespace, chain: Chain, rows: list[str]) -> None:
     """Every row of every seed, in order; with --jobs in processes of their own, guides before what needs them."""
     stages = seeded(args, chain, 0)
     jobs = [(row, seed) for seed in range(args.seeds) for row in in_order(stages, rows)]
-    once = {row for row, stage in stages.stages.items() if stage.get('checkpoint')}  # the same file for every seed
+    once = {row for row, stage in stages.stages.items() if stage.given}  # the same file for every seed
     if args.share_guides:
         once |= {'teacher', 'assistant'}
     jobs = [job for job in jobs if job[1] == 0 or job[0] not in once]
@@ -146,7 +147,7 @@ def run_parallel(args: argparse.Namespace, chain: Chain, jobs: list[Job], begin:
             done.add(job)
             report_progress(args, len(done), len(jobs), job, begin)
         for job in list(waiting):
-            wanted = {(name, 0 if args.share_guides else job[1]) for name in needed_stages(needs, job[0])}
+            wanted = {(other.name, 0 if args.share_guides else job[1]) for other in needs.stages[job[0]].needs}
             if len(running) < args.jobs and not (wanted & set(jobs)) - done:
                 waiting.remove(job)
                 running[job] = start(args, job)

@@ -20,8 +20,9 @@ import torch
 from mmengine.config import DictAction
 from rich.console import Console
 
-from mmpd.chain.chain import Chain, is_chain, read_chain
-from mmpd.check.preflight import check_chain
+from mmpd.chain.chain import is_chain, read_chain
+from mmpd.chain.stage import Stage
+from mmpd.check.preflight import check_stages
 from mmpd.check.guide import measure_guide
 from mmpd.check.tables import print_checks, print_oracle
 from mmpd.cli import main_with_errors
@@ -55,27 +56,26 @@ def main(argv: list[str] | None = None) -> None:
     if not is_chain(config):
         raise ConfigError(f'{args.config} has no stages: tools/check.py checks chains')
     chain = read_chain(config)
-    if args.stage is not None and args.stage not in chain.stages:
-        raise ConfigError(f'--stage {args.stage}: the stages of this chain are {list(chain.stages)}')
+    stage = chain.stage(args.stage or list(chain.stages)[-1])
     if args.oracle:
         options = [{**args.cfg_options, 'ratio': ratio} for ratio in args.oracle]
         print_oracle((read_chain(read_config(args.config, option)) for option in options), console)
         return
     if args.guide_ap:
-        print_guide_ap(chain, args.stage or list(chain.stages)[-1], args.guide_ap, args.device, console)
+        print_guide_ap(stage, args.guide_ap, args.device, console)
         return
     work_dir = Path(args.work_dir or config.get('work_dir') or f'work_dirs/{Path(args.config).stem}')
     finished = {name: finished_checkpoint(work_dir / name) for name in chain.stages}
     trained = {name: file for name, file in finished.items() if file}
-    checks = check_chain(chain, [args.stage] if args.stage else None, trained, args.device)
+    checks = check_stages([stage] if args.stage else chain.stages.values(), trained, args.device)
     print_checks(checks, console)
     if any(check.errors for check in checks):
         sys.exit(1)
 
 
-def print_guide_ap(chain: Chain, stage: str, checkpoint: str, device: str, console: Console) -> None:
-    result = measure_guide(chain, stage, checkpoint, device)
-    console.print(f'guide of stage {stage} at ratio {chain.stage_ratio(stage)}, on data.val, same post-processing')
+def print_guide_ap(stage: Stage, checkpoint: str, device: str, console: Console) -> None:
+    result = measure_guide(stage, checkpoint, device)
+    console.print(f'guide of stage {stage.name} at ratio {stage.ratio}, on data.val, same post-processing')
     for key in ('AP', 'AP50'):
         console.print(
             f'{key:5} by itself {result.identity[key]:.3f}, through the alignment {result.through[key]:.3f}: '

@@ -27,7 +27,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from mmpd.chain.chain import Chain, is_chain, read_chain
-from mmpd.chain.stage import stage_config
+from mmpd.chain.stage import Stage
+from mmpd.chain.stage_config import stage_config
 from mmpd.check.preflight import build_stage, check_stage, quiet
 from mmpd.check.tables import print_findings
 
@@ -55,14 +56,12 @@ def small_chain(path: str, args: argparse.Namespace) -> Chain:
     return read_chain(config)
 
 
-def train_some(
-    chain: Chain, name: str, checkpoints: dict[str, str], args: argparse.Namespace
-) -> tuple[list[float], dict]:
+def train_some(stage: Stage, checkpoints: dict[str, str], args: argparse.Namespace) -> tuple[list[float], dict]:
     """Losses of some iterations of a stage with its own optimiser, at once at the full learning rate / 10 (there is no
     warm-up here), and the weights after them."""
-    config = stage_config(chain, name, 'work_dirs', checkpoints)
+    config = stage_config(stage, 'work_dirs', checkpoints)
     with quiet(), DefaultScope.overwrite_default_scope(config.default_scope):
-        guide = checkpoints.get(chain.stages[name].get('guide') or '')
+        guide = checkpoints.get(stage.guide.name) if stage.guide else None
         model = build_stage(config, guide, None).to(args.device).train()
         config.optim_wrapper.optimizer.lr = config.optim_wrapper.optimizer.lr / 10
         optimizer = build_optim_wrapper(model, config.optim_wrapper)
@@ -86,13 +85,13 @@ def check_config(path: str, args: argparse.Namespace) -> bool:
     good = True
     with tempfile.TemporaryDirectory() as folder:
         checkpoints: dict[str, str] = {}
-        for name in chain.stages:
+        for name, stage in chain.stages.items():
             begin = time.time()
-            check = check_stage(chain, name, checkpoints, args.device)
+            check = check_stage(stage, checkpoints, args.device)
             print_findings(check, console)
             if check.errors:
                 return False
-            losses, state = train_some(chain, name, checkpoints, args)
+            losses, state = train_some(stage, checkpoints, args)
             checkpoints[name] = str(Path(folder) / f'{name}.pth')
             torch.save(dict(state_dict=state), checkpoints[name])
             finite = bool(torch.isfinite(torch.tensor(losses)).all())

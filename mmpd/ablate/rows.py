@@ -8,7 +8,7 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
-from ..chain.chain import Chain, needed_stages, read_chain
+from ..chain.chain import Chain, read_chain
 from ..errors import ConfigError
 
 ROWS = {
@@ -100,7 +100,7 @@ def ablation_chain(chain: Chain, seed: int = 0, epochs: int | None = None) -> Ch
             )
     config = Config(copy.deepcopy(chain.config.to_dict()), filename=chain.config.filename)
     stages = config.stages
-    schedules = {name: {**config.schedule, **stage.get('schedule', {})} for name, stage in stages.items()}
+    schedules = {name: dict(stage.schedule) for name, stage in chain.stages.items()}
     if epochs is not None:
         schedules = {name: {**_stretched(own, epochs), 'val_interval': epochs} for name, own in schedules.items()}
     for name, stage in stages.items():
@@ -156,5 +156,5 @@ def in_order(chain: Chain, rows: Sequence[str]) -> list[str]:
         if row not in chain.stages:
             raise ConfigError(f'--rows {row}: this chain has the rows {[r for r in ROWS if r in chain.stages]}')
         wanted.add(row)
-        pending += [name for name in needed_stages(chain, row) if not chain.stages[name].get('checkpoint')]
+        pending += [other.name for other in chain.stages[row].needs if not other.given]
     return [name for name in chain.stages if name in wanted]

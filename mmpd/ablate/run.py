@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..chain.chain import Chain, needed_stages
+from mmengine.config import Config
+
+from ..chain.chain import Chain, read_chain
 from ..chain.deploy import bench_config
-from ..chain.stage import stage_config
+from ..chain.stage import Stage
+from ..chain.stage_config import stage_config
 from ..errors import ConfigError
 from ..evaluation.measure import measure
 from ..io.write import write_atomic
@@ -17,26 +21,29 @@ from ..run.fingerprint import fingerprint
 from ..run.stages import finished_checkpoint, run_stages
 
 
-def share_guides(chain: Chain, folder: Path) -> None:
-    """Use the finished teacher and assistant of another seed in `folder` (one training of each, not one a seed)."""
+def share_guides(chain: Chain, folder: Path) -> Chain:
+    """The chain with the finished teacher and assistant of another seed in `folder` (one training of each, not one a
+    seed)."""
+    config = Config(copy.deepcopy(chain.config.to_dict()), filename=chain.config.filename)
     for name in ('teacher', 'assistant'):
         finished = finished_checkpoint(folder / name)
-        if name in chain.stages and finished and not chain.stages[name].get('checkpoint'):
-            chain.stages[name]['checkpoint'] = finished
+        if name in chain.stages and finished and not chain.stages[name].given:
+            config.stages[name].checkpoint = finished
+    return read_chain(config)
 
 
-def row_fingerprint(chain: Chain, row: str) -> str:
+def row_fingerprint(stage: Stage) -> str:
     """Hash of what decides a row's result: its config, those of its guides, and the content of given checkpoints."""
-    pending, lineage = [row], {}
+    pending, lineage = [stage], {}
     while pending:
-        name = pending.pop()
-        given = chain.stages[name].get('checkpoint')
-        if given:
-            lineage[name] = hashlib.sha256(Path(given).read_bytes()).hexdigest() if Path(given).is_file() else given
+        one = pending.pop()
+        if one.given:
+            given = Path(one.given)
+            lineage[one.name] = hashlib.sha256(given.read_bytes()).hexdigest() if given.is_file() else one.given
         else:
-            config = stage_config(chain, name, Path('work_dir'), {other: other for other in chain.stages})
-            lineage[name] = fingerprint(config)
-            pending += needed_stages(chain, name)
+            names = {other: other for other in one.chain_config.stages}  # in place of files
+            lineage[one.name] = fingerprint(stage_config(one, Path('work_dir'), names))
+            pending += one.needs
     return hashlib.sha256(json.dumps(lineage, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -49,7 +56,7 @@ def refuse_other_options(chain: Chain, results: Iterable[dict], out_dir: Path) -
     for result in results:
         row, seed = result['row'], result['seed']
         same_seed = row in chain.stages and seed == chain.config.randomness.seed
-        if same_seed and result.get('fingerprint') != row_fingerprint(chain, row):
+        if same_seed and result.get('fingerprint') != row_fingerprint(chain.stages[row]):
             raise ConfigError(
                 f'{out_dir / f"{row}_seed{seed}.json"} was measured with other options, or other guides, than those '
                 'given now: use another --work-dir (and --out-dir), or remove the file'
@@ -64,7 +71,7 @@ def run_row(chain: Chain, row: str, work_dir: Path, out_dir: Path, splits: Itera
     Raises:
         ConfigError: the row was measured with other options.
     """
-    seed = chain.config.randomness.seed
+    stage, seed = chain.stages[row], chain.config.randomness.seed
     path = out_dir / f'{row}_seed{seed}.json'
     result = json.loads(path.read_text()) if path.is_file() else {}
     refuse_other_options(chain, [result] if result else [], out_dir)
@@ -77,17 +84,17 @@ def run_row(chain: Chain, row: str, work_dir: Path, out_dir: Path, splits: Itera
     done = json.loads(done_file.read_text()) if done_file.is_file() else {}
     metrics, per_class = result.get('metrics', {}), result.get('per_class', {})
     for split in wanted:
-        measured = measure(bench_config(chain, row), checkpoint, split)
+        measured = measure(bench_config(stage), checkpoint, split)
         metrics[split], per_class[split] = measured.metrics, measured.per_class
     result = dict(
         row=row,
         seed=seed,
         config=chain.name,
         ratio=str(chain.ratio),
-        reduction=chain.config.get('reduction', 'area'),
-        pyramid=chain.config.get('student_pyramid', 'fine'),
-        align=chain.stages[row].get('align', 'auto'),
-        fingerprint=row_fingerprint(chain, row),
+        reduction=stage.reduction,
+        pyramid=stage.pyramid,
+        align=stage.entry.get('align', 'auto'),
+        fingerprint=row_fingerprint(stage),
         epochs=done.get('epochs'),
         seconds=done.get('seconds'),
         curve=val_curve(folder / row),

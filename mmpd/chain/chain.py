@@ -1,4 +1,4 @@
-"""A chain config, and the ordinary mmengine config of each of its stages (schema: docs/config.md)."""
+"""A chain config, checked and resolved into its stages (schema: docs/config.md)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from mmengine.config import Config, ConfigDict
 from ..data.reduction import REDUCTIONS, parse_ratio
 from ..errors import ConfigError
 from .keys import check_keys
-from .task import task_named
+from .stage import Stage
+from .task import task_of
 
 STAGE_KEYS = {
     'detector', 'overrides', 'size', 'guide', 'init_from', 'terms', 'align', 'schedule', 'runner', 'checkpoint',
@@ -31,27 +32,37 @@ CHAIN_KEYS = {
 }
 
 
-@dataclass
+@dataclass(frozen=True)
 class Chain:
     """A chain config with its stages in the order in which they must run.
 
     Attributes:
         config: the whole chain config.
         ratio: HR side / LR side.
-        stages: name → stage entry, guides first.
+        stages: name → stage, guides first.
     """
 
     config: Config
     ratio: Fraction
-    stages: dict[str, ConfigDict]
+    stages: dict[str, Stage]
 
     @property
     def name(self) -> str:
         return Path(self.config.filename or 'chain').stem
 
-    def stage_ratio(self, name: str) -> Fraction:
-        """HR side / side of the images that this stage's network sees."""
-        return self.ratio if self.stages[name].size == 'lr' else Fraction(1)
+    @property
+    def final(self) -> Stage:
+        """The stage that a chain is for: the last LR stage with a guide, else the last LR stage, else the last."""
+        stages = list(self.stages.values())
+        low = [stage for stage in stages if stage.size == 'lr']
+        distilled = [stage for stage in low if stage.guide]
+        return (distilled or low or stages)[-1]
+
+    def stage(self, name: str) -> Stage:
+        """The stage that the option --stage names. Raises ConfigError where there is none of that name."""
+        if name not in self.stages:
+            raise ConfigError(f'--stage {name}: the stages of this chain are {list(self.stages)}')
+        return self.stages[name]
 
 
 def is_chain(config: Config) -> bool:
@@ -60,10 +71,10 @@ def is_chain(config: Config) -> bool:
 
 
 def read_chain(config: Config) -> Chain:
-    """Check a chain config and put its stages in order.
+    """Check a chain config and resolve it into its stages, in order.
 
     Raises:
-        ConfigError: unknown key, bad ratio, unknown size, a guide that is no stage, a circle, a guide smaller than its
+        ConfigError: unknown key, task or size, bad ratio, a guide that is no stage, a circle, a guide smaller than its
             student, a student of another resolution order.
     """
     ratio = parse_ratio(config.get('ratio', 2))
@@ -73,58 +84,73 @@ def read_chain(config: Config) -> Chain:
     if not config.stages:
         raise ConfigError('stages is empty: a chain needs at least one stage')
     check_keys(config, CHAIN_KEYS)
-    guide_size = task_named(config.get('task', 'detection')).guide_size
-    for name, stage in config.stages.items():
-        _check_stage(name, stage, config.stages, guide_size)
-    return Chain(config, ratio, _in_order(config.stages))
+    task = task_of(config)
+    for name, entry in config.stages.items():
+        _check_entry(name, entry, config.stages, task.guide_size)
+    stages: dict[str, Stage] = {}
+    for name in _in_order(config.stages):
+        entry = config.stages[name]
+        guide = stages.get(entry.get('guide'))
+        start = entry.get('init_from')
+        stages[name] = Stage(
+            name=name,
+            entry=entry,
+            chain_config=config,
+            task=task,
+            ratio=ratio if entry.size == 'lr' else Fraction(1),
+            guide=guide,
+            init_from=guide if start == 'guide' else stages.get(start, start),
+        )
+    return Chain(config, ratio, stages)
 
 
-def _check_stage(name: str, stage: ConfigDict, stages: dict, guide_size: str) -> None:
-    unknown = set(stage) - STAGE_KEYS
+def _check_entry(name: str, entry: ConfigDict, entries: dict, guide_size: str) -> None:
+    unknown = set(entry) - STAGE_KEYS
     if unknown:
         raise ConfigError(f'stages.{name} has unknown keys {sorted(unknown)}: allowed are {sorted(STAGE_KEYS)}')
-    if 'detector' not in stage:
+    if 'detector' not in entry:
         raise ConfigError(f'stages.{name}.detector is missing: name an mmdet config or give a model dict')
-    if stage.get('size') not in ('hr', 'lr'):
-        raise ConfigError(f"stages.{name}.size = {stage.get('size')!r}: use 'hr' or 'lr'")
+    if entry.get('size') not in ('hr', 'lr'):
+        raise ConfigError(f"stages.{name}.size = {entry.get('size')!r}: use 'hr' or 'lr'")
     for key in ('guide', 'init_from'):
-        other = stage.get(key)
+        other = entry.get(key)
         if other is None or (key == 'init_from' and other == 'guide'):
             continue
-        if other not in stages:
-            if key == 'init_from' and str(other).endswith('.pth'):
+        if other not in entries:
+            if key == 'init_from' and _is_file(other):
                 continue
-            raise ConfigError(f'stages.{name}.{key} = {other!r} is no stage: the stages are {list(stages)}')
-    guide = stage.get('guide')
-    if guide and stages[guide].get('size') == 'lr' and guide_size == 'hr':
+            raise ConfigError(f'stages.{name}.{key} = {other!r} is no stage: the stages are {list(entries)}')
+    guide = entry.get('guide')
+    if guide and entries[guide].get('size') == 'lr' and guide_size == 'hr':
         raise ConfigError(
             f'stages.{name}.guide = {guide!r} sees LR images, and a guide sees HR images: take another guide, or set '
             f"stages.{guide}.size = 'hr' (with ratio = 1 where both see the same images)"
         )
-    if guide and not stage.get('terms'):
+    if guide and not entry.get('terms'):
         raise ConfigError(f'stages.{name}.terms is empty, but it has the guide {guide!r}: give terms, or guide = None')
-    if stage.get('init_from') == 'guide' and not guide:
+    if entry.get('init_from') == 'guide' and not guide:
         raise ConfigError(f"stages.{name}.init_from = 'guide', but the stage has no guide")
 
 
-def _needs(stage: ConfigDict) -> list[str]:
-    """Names of the stages whose checkpoints a stage needs."""
-    init_from = stage.get('init_from')
-    names = [stage.get('guide'), None if init_from == 'guide' else init_from]
-    return [name for name in names if name and not str(name).endswith('.pth')]
-
-
-def _in_order(stages: dict[str, ConfigDict]) -> dict[str, ConfigDict]:
-    ordered: dict[str, ConfigDict] = {}
-    while len(ordered) < len(stages):
-        ready = [n for n, stage in stages.items() if n not in ordered and all(o in ordered for o in _needs(stage))]
+def _in_order(entries: dict[str, ConfigDict]) -> list[str]:
+    """Names of the stages, each after those whose weights it needs."""
+    ordered: list[str] = []
+    while len(ordered) < len(entries):
+        waiting = [name for name in entries if name not in ordered]
+        ready = [name for name in waiting if all(other in ordered for other in _needs(entries[name]))]
         if not ready:
-            circle = [name for name in stages if name not in ordered]
-            raise ConfigError(f'stages {circle} wait for each other: guide and init_from must not form a circle')
-        ordered[ready[0]] = stages[ready[0]]
+            raise ConfigError(f'stages {waiting} wait for each other: guide and init_from must not form a circle')
+        ordered.append(ready[0])
     return ordered
 
 
-def needed_stages(chain: Chain, name: str) -> list[str]:
-    """The stages that must be finished before `name` can run."""
-    return _needs(chain.stages[name])
+def _needs(entry: ConfigDict) -> list[str]:
+    """Names of the stages whose weights an entry names."""
+    start = entry.get('init_from')
+    names = (entry.get('guide'), None if start == 'guide' or _is_file(start) else start)
+    return [name for name in names if name]
+
+
+def _is_file(init_from: str | None) -> bool:
+    """Whether `init_from` names a file of weights, rather than a stage."""
+    return str(init_from).endswith('.pth')

@@ -12,8 +12,7 @@ from ..data.classes import read_classes
 from ..errors import ConfigError
 
 if TYPE_CHECKING:
-    from .chain import Chain
-from .task import task_of
+    from .stage import Stage
 
 SELF_SEEDED = ('SeededDataset', 'PDVOCDataset')
 """Data sets whose samples depend on (seed, epoch, index) already; as the outermost they need no other around them."""
@@ -42,9 +41,9 @@ def bare_type(part: dict) -> str:
     return kind.__name__ if isinstance(kind, type) else str(kind).rpartition('.')[2]
 
 
-def dataloaders(chain: Chain, name: str) -> dict[str, Any]:
+def dataloaders(stage: Stage) -> dict[str, Any]:
     """train, val and test dataloaders of a stage. Workers are made anew each epoch, which a resumed run repeats."""
-    task, data = task_of(chain), chain.config.data
+    task, data = stage.task, stage.data
     workers = data.get('num_workers', 2)
     common = dict(num_workers=workers, persistent_workers=False, drop_last=False)
     loaders: dict[str, Any] = dict(
@@ -52,7 +51,7 @@ def dataloaders(chain: Chain, name: str) -> dict[str, Any]:
             **{**common, 'drop_last': True},
             batch_size=data.get('batch_size', 8),
             sampler=dict(type='DefaultSampler', shuffle=True),
-            dataset=seeded(with_pipeline(data.train, task.train_pipeline(chain, name))),
+            dataset=seeded(with_pipeline(data.train, task.train_pipeline(stage))),
         )
     )
     for split in ('val', 'test'):
@@ -60,7 +59,7 @@ def dataloaders(chain: Chain, name: str) -> dict[str, Any]:
             **common,
             batch_size=data.get('val_batch_size', data.get('batch_size', 8)),
             sampler=dict(type='DefaultSampler', shuffle=False),
-            dataset=with_pipeline(data[split], task.test_pipeline(chain, name), test_mode=True),
+            dataset=with_pipeline(data[split], task.test_pipeline(stage), test_mode=True),
         )
     return loaders
 

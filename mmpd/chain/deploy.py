@@ -4,24 +4,23 @@ from __future__ import annotations
 
 from mmengine.config import Config
 
-from .chain import Chain
 from .datasets import dataloaders, stock_dataset, with_pipeline
 from .detector import walk_dicts
-from .stage import _imports, stage_detector
-from .task import task_of
+from .stage import Stage
+from .stage_config import imports_of
 
 PARTS = ('FSR', 'TimmBackbone')
 """Registered parts of mmpd that a deployed network can have."""
 
 
-def deploy_config(chain: Chain, name: str) -> Config:
+def deploy_config(stage: Stage) -> Config:
     """Plain config of a stage's network on native images: stock mmdet loads it (DESIGN §3.5).
 
     Only a network with parts of mmpd inside (`PARTS`, a task that the host lacks) still imports mmpd.
     """
-    task = task_of(chain)
-    model = stage_detector(chain, name)
-    dataset = with_pipeline(chain.config.data.test, task.deploy_pipeline(chain, name), test_mode=True)
+    task = stage.task
+    model = stage.network
+    dataset = with_pipeline(stage.data.test, task.deploy_pipeline(stage), test_mode=True)
     config = dict(
         default_scope=task.scope,
         model=model,
@@ -39,16 +38,16 @@ def deploy_config(chain: Chain, name: str) -> Config:
     return Config(config)
 
 
-def bench_config(chain: Chain, name: str) -> Config:
+def bench_config(stage: Stage) -> Config:
     """Config of a stage's network on HR images through the reduction operator: what `tools/test.py` measures."""
-    task = task_of(chain)
+    task = stage.task
     return Config(
         dict(
             default_scope=task.scope,
-            custom_imports=_imports(chain),
-            model=stage_detector(chain, name),
-            test_dataloader=dataloaders(chain, name)['test_dataloader'],
-            val_dataloader=dataloaders(chain, name)['val_dataloader'],
+            custom_imports=imports_of(stage),
+            model=stage.network,
+            test_dataloader=dataloaders(stage)['test_dataloader'],
+            val_dataloader=dataloaders(stage)['val_dataloader'],
             val_cfg=dict(type='ValLoop'),
             test_cfg=dict(type='TestLoop'),
             val_evaluator=task.evaluator(),

@@ -112,7 +112,7 @@ def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
-def check_num_classes(name: str, overrides: Mapping[str, Any] | None, num_classes: int) -> None:
+def check_num_classes(name: str, overrides: Mapping[str, Any] | None, num_classes: int | None) -> None:
     """The data decides how many classes there are. A region proposal head has its own count, 1.
 
     Raises:

@@ -15,14 +15,13 @@ from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
 
 from ..align.plan import Level
-from ..chain.task import task_of
 from ..data.seeding import sample_rng
 from ..errors import ConfigError
 from ..hooks.seed_hook import unwrap
 from .config import Finding, error, warning
 
 if TYPE_CHECKING:
-    from ..chain.chain import Chain
+    from ..chain.stage import Stage
 
 Interval = tuple[float, float]
 MAX_READ = 20000
@@ -88,14 +87,14 @@ def read_train_data(config: Config, hr_scale: Sequence[int] | None) -> TrainData
     return TrainData(dataset, reports, np.array(sides).reshape(-1, 2), unseen)
 
 
-def class_findings(chain: Chain, data: TrainData) -> list[Finding]:
+def class_findings(stage: Stage, data: TrainData) -> list[Finding]:
     """Class names that would train on nothing, or be measured as others."""
     findings = []
     if data.sides is not None and not len(data.sides):
         findings.append(
             error(
                 'data.train.metainfo.classes',
-                f'none of the {len(data.dataset)} training images has a box of {_names(chain, "train")}: give the '
+                f'none of the {len(data.dataset)} training images has a box of {_names(stage, "train")}: give the '
                 'names as they are in the annotations',
             )
         )
@@ -106,9 +105,9 @@ def class_findings(chain: Chain, data: TrainData) -> list[Finding]:
                 f'no training image has a box of {list(data.unseen)}: check the spelling against the annotations',
             )
         )
-    trained = _names(chain, 'train')
+    trained = _names(stage, 'train')
     for split in ('val', 'test'):
-        measured = _names(chain, split)
+        measured = _names(stage, split)
         if trained and measured and trained != measured:
             findings.append(
                 error(
@@ -119,10 +118,10 @@ def class_findings(chain: Chain, data: TrainData) -> list[Finding]:
     return findings
 
 
-def _names(chain: Chain, split: str) -> tuple[str, ...] | None:
+def _names(stage: Stage, split: str) -> tuple[str, ...] | None:
     """Class names of a split; None where it is not there or they can't be told."""
     try:
-        return task_of(chain).classes(chain, split) if chain.config.data.get(split) else None
+        return stage.task.classes(stage, split) if stage.data.get(split) else None
     except ConfigError:
         return None
 

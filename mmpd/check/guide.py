@@ -13,36 +13,34 @@ from mmengine.runner import Runner
 from ..align.guide_ap import GuideAP, guide_ap
 from ..align.oracle import OracleCheck, oracle_check
 from ..align.positives import annotated_images
-from ..chain.chain import Chain
 from ..chain.detector import walk_dicts
-from ..chain.stage import stage_config
-from ..chain.task import task_of
+from ..chain.stage import Stage
+from ..chain.stage_config import stage_config
 from ..errors import ConfigError
 from .preflight import N_ORACLE, build_stage, quiet
 
 
-def measure_guide(chain: Chain, name: str, checkpoint: str, device: str = 'cpu') -> GuideAP:
+def measure_guide(stage: Stage, checkpoint: str, device: str = 'cpu') -> GuideAP:
     """AP of a stage's guide on `data.val`, by itself and through the stage's alignment.
 
     Args:
-        name: a stage with a guide. checkpoint: weights of that guide.
+        stage: one with a guide. checkpoint: weights of that guide.
 
     Raises:
         ConfigError: a stage without guide, or without dense responses to compare.
     """
-    stage = chain.stages[name]
-    if not stage.get('guide'):
-        raise ConfigError(f'stages.{name} has no guide, so it has no alignment to measure')
-    config = stage_config(chain, name, Path('work_dirs'), {stage.guide: checkpoint})
+    if not stage.guide:
+        raise ConfigError(f'stages.{stage.name} has no guide, so it has no alignment to measure')
+    config = stage_config(stage, Path('work_dirs'), {stage.guide.name: checkpoint})
     with quiet(), DefaultScope.overwrite_default_scope(config.default_scope):
         model = build_stage(config, checkpoint, None).to(device)
         loader = Runner.build_dataloader(pair_loader(config))
-        return guide_ap(model, loader, task_of(chain).classes(chain))
+        return guide_ap(model, loader, stage.task.classes(stage))
 
 
-def measure_oracle(chain: Chain, name: str) -> tuple[str, OracleCheck | None]:
+def measure_oracle(stage: Stage) -> tuple[str, OracleCheck | None]:
     """An oracle guide through a stage's alignment, on its training images: the plan's kind, and what was counted."""
-    config = stage_config(chain, name, Path('work_dirs'), {})
+    config = stage_config(stage, Path('work_dirs'), {})
     with quiet(), DefaultScope.overwrite_default_scope(config.default_scope):
         alignment = build_stage(config, None, None).alignment
         dataset = DATASETS.build(config.train_dataloader.dataset)

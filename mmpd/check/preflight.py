@@ -1,6 +1,6 @@
 """Preflight: build every stage of a chain and run one step of it, before anything is trained (DESIGN §3.6).
 
-`check_chain` looks at everything and returns a report (tools/check.py prints it); `preflight` is the quick form that
+`check_stages` looks at everything and returns a report (tools/check.py prints it); `preflight` is the quick form that
 tools/train.py runs before the first iteration of each stage.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,9 @@ from rich.markup import escape
 from ..align.oracle import OracleCheck, oracle_check
 from ..align.plan import Level
 from ..align.positives import annotated_images, count_positives
-from ..chain.chain import Chain
 from ..chain.detector import walk_dicts
-from ..chain.stage import init_file, stage_config
-from ..chain.task import task_of
+from ..chain.stage import Stage
+from ..chain.stage_config import init_file, stage_config
 from ..distill.view import view_of
 from ..errors import CheckpointError, ConfigError, DataError
 from ..hooks.afp_hook import verify_alignment
@@ -109,40 +108,38 @@ class StageCheck:
         return [finding for finding in self.findings if finding.error]
 
 
-def check_chain(
-    chain: Chain, stages: Sequence[str] | None = None, checkpoints: Mapping[str, str] | None = None, device: str = 'cpu'
+def check_stages(
+    stages: Iterable[Stage], checkpoints: Mapping[str, str] | None = None, device: str = 'cpu'
 ) -> list[StageCheck]:
     """Check stages of a chain; nothing is written, and every problem becomes a finding.
 
     Args:
-        stages: names; default all.
         checkpoints: stage → file with trained weights. A stage whose guide has none is checked with a random guide.
         device: where the one step runs.
     """
-    given = {n: stage.checkpoint for n, stage in chain.stages.items() if stage.get('checkpoint')}
-    known = {**given, **(checkpoints or {})}
-    return [check_stage(chain, name, known, device) for name in stages or chain.stages]
+    return [check_stage(stage, checkpoints or {}, device) for stage in stages]
 
 
-def check_stage(chain: Chain, name: str, checkpoints: Mapping[str, str], device: str = 'cpu') -> StageCheck:
-    """Check one stage, see `check_chain`."""
-    check = StageCheck(name, str(chain.stage_ratio(name)))
-    stage = chain.stages[name]
+def check_stage(stage: Stage, checkpoints: Mapping[str, str], device: str = 'cpu') -> StageCheck:
+    """Check one stage, see `check_stages`."""
+    name = stage.name
+    checkpoints = {**{other.name: other.given for other in stage.needs if other.given}, **checkpoints}
+    check = StageCheck(name, str(stage.ratio))
     with quiet(), torch.random.fork_rng(devices=[]), _as_finding(check):
         torch.manual_seed(0)
-        config = stage_config(chain, name, Path('work_dirs'), checkpoints)
+        config = stage_config(stage, Path('work_dirs'), checkpoints)
         with DefaultScope.overwrite_default_scope(config.default_scope):
             check.findings += [*config_findings(config, name), *annotation_findings(config)]
-            data = read_train_data(config, chain.config.data.get('hr_scale'))
+            data = read_train_data(config, stage.data.get('hr_scale'))
             check.data, check.boxes = data.reports, len(data.sizes)
-            check.tiny = data.tiny(float(chain.stage_ratio(name)))
-            check.findings += _chain_traps(chain, name, config, len(data.dataset))
-            check.findings += class_findings(chain, data)
-            guide_file = checkpoints.get(stage.get('guide') or '')
-            if guide_file and hasattr(task_of(chain), 'classes'):
-                check_classes(guide_file, task_of(chain).classes(chain))
+            check.tiny = data.tiny(float(stage.ratio))
+            check.findings += _chain_traps(stage, config, len(data.dataset))
+            check.findings += class_findings(stage, data)
+            guide_file = checkpoints.get(stage.guide.name) if stage.guide else None
+            if guide_file:
+                check_classes(guide_file, stage.task.classes(stage))
             model = build_stage(config, guide_file, init_file(stage, checkpoints)).to(device)
-            _check_pyramids(check, model, chain, data)
+            _check_pyramids(check, model, stage, data)
             batches = real_batches(data, config, N_BATCHES)
             check.inputs = input_sizes(model, batches[0])
             verify_queries(model, batches[0], name)
@@ -152,21 +149,21 @@ def check_stage(chain: Chain, name: str, checkpoints: Mapping[str, str], device:
     return check
 
 
-def preflight(chain: Chain, stages: Sequence[str], checkpoints: Mapping[str, str], console: Console) -> None:
+def preflight(stages: Sequence[Stage], checkpoints: Mapping[str, str], console: Console) -> None:
     """The check that comes before training: on the device that is there, warnings printed.
 
     Raises:
         ConfigError: with every error found.
     """
     begin = time.time()
-    checks = check_chain(chain, stages, checkpoints, 'cuda' if torch.cuda.is_available() else 'cpu')
+    checks = check_stages(stages, checkpoints, 'cuda' if torch.cuda.is_available() else 'cpu')
     errors = [str(finding) for check in checks for finding in check.errors]
     if errors:
         raise ConfigError('the preflight found (--no-check trains anyway)\n  ' + '\n  '.join(errors))
     for warning_ in [finding for check in checks for finding in check.findings]:
         console.print(f'[yellow]preflight[/] {escape(str(warning_))}', soft_wrap=True)
-    n_losses = sum(len(check.losses) for check in checks)
-    console.print(f'preflight of {", ".join(stages)}: {n_losses} losses tried, no error, {time.time() - begin:.0f} s')
+    n_losses, names = sum(len(check.losses) for check in checks), ', '.join(stage.name for stage in stages)
+    console.print(f'preflight of {names}: {n_losses} losses tried, no error, {time.time() - begin:.0f} s')
 
 
 @contextlib.contextmanager
@@ -213,8 +210,8 @@ def build_stage(config: Config, guide_file: str | None, init_file: str | None) -
     return model
 
 
-def _chain_traps(chain: Chain, name: str, config: Config, n_images: int) -> list[Finding]:
-    """Traps that need the chain or the number of images."""
+def _chain_traps(stage: Stage, config: Config, n_images: int) -> list[Finding]:
+    """Traps that need the stage or the number of images."""
     findings = []
     if not n_images // config.train_dataloader.batch_size:
         findings.append(
@@ -227,22 +224,22 @@ def _chain_traps(chain: Chain, name: str, config: Config, n_images: int) -> list
     ema = ema_finding(config, iterations)
     detector = config.model.get('student', config.model)
     neck = detector.get('neck')
-    fine = chain.config.get('student_pyramid', 'fine') == 'fine' and chain.stages[name].size == 'lr' and neck
-    if fine and chain.ratio >= 2 and not (isinstance(neck, dict) and 'start_level' in neck):
+    fine = stage.pyramid == 'fine' and stage.size == 'lr' and neck
+    if fine and stage.ratio >= 2 and not (isinstance(neck, dict) and 'start_level' in neck):
         findings.append(
             warning(
                 "student_pyramid = 'fine'",
-                f'it has no effect on the neck of stage {name}, which '
+                f'it has no effect on the neck of stage {stage.name}, which '
                 "has no start_level; write the pyramid in overrides, or say 'cheap'",
             )
         )
     return findings + ([ema] if ema else [])
 
 
-def _check_pyramids(check: StageCheck, model: Any, chain: Chain, data: TrainData) -> None:
+def _check_pyramids(check: StageCheck, model: Any, stage: Stage, data: TrainData) -> None:
     """Level tables, the plan on a dummy batch, gaps between the pyramids, and the heads' decoding."""
     alignment = getattr(model, 'alignment', None)
-    ratio = float(chain.stage_ratio(check.name))
+    ratio = float(stage.ratio)
     if alignment is None:
         view = view_of(model)
         side = view.probe_side or 256

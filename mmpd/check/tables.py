@@ -46,13 +46,13 @@ def print_oracle(chains: Iterable[Chain], console: Console) -> None:
     for header in ('stage', 'ratio', 'plan', 'received', 'in conflict', 'objects not heard of', 'bar'):
         table.add_column(header, justify='right')
     for chain in chains:
-        for name in [n for n, stage in chain.stages.items() if stage.size == 'lr' and stage.get('guide')]:
-            plan, found = measure_oracle(chain, name)
+        for stage in (stage for stage in chain.stages.values() if stage.size == 'lr' and stage.guide):
+            plan, found = measure_oracle(stage)
             cells = ['not measured'] + [''] * 3
             if found:
                 shares = (f'{share:.1%}' for share in (found.received_share, found.conflict_share))
                 cells = [*shares, f'{found.lost} of {found.objects}', 'passed' if found.passed else 'missed']
-            table.add_row(name, str(chain.ratio), plan, *cells)
+            table.add_row(stage.name, str(chain.ratio), plan, *cells)
     console.print(table)
 
 

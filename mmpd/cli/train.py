@@ -46,7 +46,6 @@ def train_chain(args: argparse.Namespace, config, work_dir: str) -> None:
     from rich.console import Console
 
     from ..chain.chain import read_chain
-    from ..chain.task import task_of
     from ..run.launch import launched_rank
     from ..run.seeds import run_many, summary_table
     from ..run.stages import run_stages
@@ -57,7 +56,7 @@ def train_chain(args: argparse.Namespace, config, work_dir: str) -> None:
         return
     summary = run_many(chain, work_dir, args.runs, args.stage, args.launcher, check=not args.no_check)
     if launched_rank(args.launcher) == 0:
-        Console(highlight=False).print(summary_table(summary, task_of(chain).headline))
+        Console(highlight=False).print(summary_table(summary, chain.final.task.headline))
 
 
 def train_one(args: argparse.Namespace, config, work_dir: str) -> None:

@@ -15,7 +15,7 @@ from ..errors import ConfigError
 from .data import read_class_list
 
 if TYPE_CHECKING:
-    from ..chain.chain import Chain
+    from ..chain.stage import Stage
 
 
 @TASKS.register_module('classification')
@@ -37,18 +37,18 @@ class ClassificationTask:
     guide_size = 'hr'  # of the images that guides see
     stock = True  # deployed networks need nothing of mmpd
 
-    def num_classes(self, chain: Chain) -> int:
+    def num_classes(self, stage: Stage) -> int:
         """Number of classes: `data.num_classes`, or what the train set's config, class or folders say.
 
         Raises:
             ConfigError: it can't be told.
         """
-        given = chain.config.data.get('num_classes')
-        return int(given) if given else len(self.classes(chain))
+        given = stage.data.get('num_classes')
+        return int(given) if given else len(self.classes(stage))
 
-    def classes(self, chain: Chain, split: str = 'train') -> tuple[str, ...]:
+    def classes(self, stage: Stage, split: str = 'train') -> tuple[str, ...]:
         """Class names of a split's data set. Raises ConfigError where they can't be told."""
-        dataset = innermost(chain.config.data[split])
+        dataset = innermost(stage.data[split])
         if dataset.get('classes'):
             return read_class_list(dataset['classes'])
         kind = DATASETS.get(dataset['type'])
@@ -65,16 +65,16 @@ class ClassificationTask:
             )
         return tuple(known)
 
-    def network(self, chain: Chain, name: str, model: ConfigDict) -> ConfigDict:
+    def network(self, stage: Stage, model: ConfigDict) -> ConfigDict:
         """A transformer's `img_size`, from which its position embedding is made, follows the stage's image size."""
         if 'img_size' in model.get('backbone', {}):
-            model.backbone.img_size = self._side(chain, name)
+            model.backbone.img_size = self._side(stage)
         return model
 
-    def train_pipeline(self, chain: Chain, name: str) -> list[dict]:
+    def train_pipeline(self, stage: Stage) -> list[dict]:
         """Everything random at HR, then the reduction: one augmented sample, two sizes."""
-        data = chain.config.data
-        paired = bool(chain.stages[name].get('guide'))
+        data = stage.data
+        paired = stage.guide is not None
         crop_and_flip = [
             dict(type='RandomResizedCrop', scale=tuple(data.hr_scale), backend='pillow', interpolation='bilinear'),
             dict(type='RandomFlip', prob=0.5, direction='horizontal'),
@@ -82,18 +82,18 @@ class ClassificationTask:
         return [
             dict(type='LoadImageFromFile'),
             *copy.deepcopy(data.get('augment', crop_and_flip)),
-            self._reduce(chain, name, paired),
+            self._reduce(stage, paired),
             dict(type='mmdet.PackPairedClsInputs' if paired else 'PackInputs'),
         ]
 
-    def test_pipeline(self, chain: Chain, name: str) -> list[dict]:
+    def test_pipeline(self, stage: Stage) -> list[dict]:
         """HR images through the same reduction."""
-        side = chain.config.data.hr_scale[0]
-        return [*self._load(chain, side), self._reduce(chain, name, False), dict(type='PackInputs')]
+        side = stage.data.hr_scale[0]
+        return [*self._load(stage, side), self._reduce(stage, False), dict(type='PackInputs')]
 
-    def deploy_pipeline(self, chain: Chain, name: str) -> list[dict]:
+    def deploy_pipeline(self, stage: Stage) -> list[dict]:
         """Native LR images, stock transforms only."""
-        return [*self._load(chain, self._side(chain, name)), dict(type='PackInputs')]
+        return [*self._load(stage, self._side(stage)), dict(type='PackInputs')]
 
     def evaluator(self) -> dict:
         return dict(type='mmdet.PDAccuracy')
@@ -102,13 +102,13 @@ class ClassificationTask:
         """A metric that mmpretrain has."""
         return dict(type='Accuracy')
 
-    def _side(self, chain: Chain, name: str) -> int:
+    def _side(self, stage: Stage) -> int:
         """Side of the images that a stage's network sees, in their own pixels.
 
         Raises:
             ConfigError: HR images are not square, or ratio does not divide their side.
         """
-        scale, ratio = tuple(chain.config.data.hr_scale), chain.stage_ratio(name)
+        scale, ratio = tuple(stage.data.hr_scale), stage.ratio
         side = scale[0] / ratio
         if scale[0] != scale[1] or side.denominator != 1:
             raise ConfigError(
@@ -117,20 +117,20 @@ class ClassificationTask:
             )
         return int(side)
 
-    def _load(self, chain: Chain, side: int) -> list[dict]:
+    def _load(self, stage: Stage, side: int) -> list[dict]:
         """Load, bring the short side to side / crop, cut the centre. Pillow's resize has an antialias, cv2's none."""
-        edge = round(side / chain.config.data.get('crop', 0.875))
+        edge = round(side / stage.data.get('crop', 0.875))
         return [
             dict(type='LoadImageFromFile'),
             dict(type='ResizeEdge', scale=edge, edge='short', backend='pillow', interpolation='bilinear'),
             dict(type='CenterCrop', crop_size=side),
         ]
 
-    def _reduce(self, chain: Chain, name: str, keep_hr: bool) -> dict:
-        self._side(chain, name)
+    def _reduce(self, stage: Stage, keep_hr: bool) -> dict:
+        self._side(stage)
         return dict(
             type='mmdet.ReduceResolution',
-            ratio=str(chain.stage_ratio(name)),
-            operator=chain.config.get('reduction', 'area'),
+            ratio=str(stage.ratio),
+            operator=stage.reduction,
             keep_hr=keep_hr,
         )

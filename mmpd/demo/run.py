@@ -16,8 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from ..chain.chain import Chain, read_chain
-from ..chain.stage import stage_detector
-from ..evaluation.cost import network_cost, stage_size
+from ..evaluation.cost import network_cost
 from ..evaluation.measure import measure, network_of, read_config
 from ..evaluation.predict import Predictor
 from ..io.write import write_atomic
@@ -74,17 +73,15 @@ def run(config_file: str | Path, work_dir: str | Path, options: dict | None, con
 
 
 def _row(chain: Chain, name: str, checkpoint: str) -> Row:
-    cost = network_cost(stage_detector(chain, name), stage_size(chain, name), name)
+    stage = chain.stages[name]
+    cost = network_cost(stage.network, stage.image_size, name)
     return Row(LABELS[name], cost, measure(chain.config, checkpoint, stage=name))
 
 
 def _report(chain: Chain, rows: list[Row], work_dir: Path, console: Console) -> None:
     by_name = dict(zip(LABELS, (row.measurement for row in rows), strict=True))
     text = verdict(by_name['student'], by_name['plain'], by_name['teacher'])
-    epochs = {
-        name: {**chain.config.schedule, **stage.get('schedule', {})}['max_epochs']
-        for name, stage in chain.stages.items()
-    }
+    epochs = {name: stage.schedule.max_epochs for name, stage in chain.stages.items()}
     console.print(comparison_table(rows, f'drawn test set, {chain.config.demo_set.n_test} images, ratio {chain.ratio}'))
     console.print(text, soft_wrap=True, style='bold')
     console.print(
@@ -122,7 +119,7 @@ def draw_picture(chain: Chain, checkpoints: dict[str, str], path: Path) -> None:
     ]
     shown = list(_images(chain, 'test', PICTURE_IMAGES))
     rows = [(boxes, labels, [predictor(file) for predictor in predictors]) for file, boxes, labels, _ in shown]
-    sides = ['{}×{}'.format(*stage_size(chain, name)) for name in names]
+    sides = ['{}×{}'.format(*chain.stages[name].image_size) for name in names]
     columns = [f'{LABELS[name]}, {side}' for name, side in zip(names, sides, strict=True)]
     draw_comparison(columns, rows, predictors[0].classes, shown[0][3], path, scores)
 
@@ -140,11 +137,7 @@ def _images(chain: Chain, split: str, count: int) -> Iterator[tuple[str, np.ndar
 @contextmanager
 def overall_progress(chain: Chain, console: Console) -> Iterator[None]:
     """One bar over all stages, with the remaining time; a line every 20 s where the output is no terminal."""
-    schedule = chain.config.schedule
-    work = {
-        name: stage.get('schedule', {}).get('max_epochs', schedule.max_epochs) * EPOCH_COST.get(name, 1.0)
-        for name, stage in chain.stages.items()
-    }
+    work = {name: stage.schedule.max_epochs * EPOCH_COST.get(name, 1.0) for name, stage in chain.stages.items()}
     before = dict(zip(work, np.cumsum([0.0, *work.values()]), strict=False))
     bar = Progress(
         TextColumn('{task.description}'), BarColumn(), TextColumn('{task.percentage:3.0f}% {task.fields[left]}'),

@@ -11,9 +11,8 @@ from ..data.pair import META_KEYS as PAIR_META_KEYS
 from ..errors import ConfigError
 
 if TYPE_CHECKING:
-    from ..chain.chain import Chain
+    from ..chain.stage import Stage
 from ..chain.datasets import class_names
-from ..chain.sizes import lr_size
 from ..chain.task import TASKS
 
 META_KEYS = list(PAIR_META_KEYS)  # a list, so that a dumped config compares equal to its source
@@ -37,58 +36,57 @@ class DetectionTask:
     guide_size = 'hr'  # of the images that guides see
     stock = True  # deployed networks need nothing of mmpd
 
-    def num_classes(self, chain: Chain) -> int:
+    def num_classes(self, stage: Stage) -> int:
         """Number of classes, from the training set's metainfo or its class.
 
         Raises:
             ConfigError: it can't be told, or data sets that are joined number their classes differently.
         """
         for split in ('val', 'test'):
-            class_names(chain.config.data.get(split) or {}, f'data.{split}')  # raises where joined sets disagree
-        return len(self.classes(chain))
+            class_names(stage.data.get(split) or {}, f'data.{split}')  # raises where joined sets disagree
+        return len(self.classes(stage))
 
-    def classes(self, chain: Chain, split: str = 'train') -> tuple[str, ...]:
+    def classes(self, stage: Stage, split: str = 'train') -> tuple[str, ...]:
         """Class names of a split's data sets, in label order. Raises ConfigError where they are missing or disagree."""
-        classes = class_names(chain.config.data[split], f'data.{split}')
+        classes = class_names(stage.data[split], f'data.{split}')
         if not classes:
             raise ConfigError(f'data.{split}.metainfo.classes is missing: give the class names as a tuple')
         return classes
 
-    def network(self, chain: Chain, name: str, model: ConfigDict) -> ConfigDict:
+    def network(self, stage: Stage, model: ConfigDict) -> ConfigDict:
         """The last word on a stage's model config: what follows from the task and the image size."""
         return model
 
-    def train_pipeline(self, chain: Chain, name: str) -> list[dict]:
+    def train_pipeline(self, stage: Stage) -> list[dict]:
         """Everything random at HR, then the reduction: one augmented sample, two sizes."""
-        data = chain.config.data
-        stage = chain.stages[name]
-        augment = stage.get('augment', data.get('augment', [dict(type='RandomFlip', prob=0.5)]))
-        paired = bool(stage.get('guide'))
+        data = stage.data
+        augment = stage.entry.get('augment', data.get('augment', [dict(type='RandomFlip', prob=0.5)]))
+        paired = stage.guide is not None
         pack: dict = dict(type='PackPairedInputs') if paired else dict(type='PackDetInputs', meta_keys=META_KEYS)
         return [
             *self._load(),
             dict(type='LoadAnnotations', with_bbox=True),
             self._resize(data.hr_scale),
             *copy.deepcopy(augment),
-            self._reduce(chain, name, paired),
+            self._reduce(stage, paired),
             pack,
         ]
 
-    def test_pipeline(self, chain: Chain, name: str) -> list[dict]:
+    def test_pipeline(self, stage: Stage) -> list[dict]:
         """HR images through the same reduction; ground truth stays in original pixels."""
         return [
             *self._load(),
-            self._resize(chain.config.data.hr_scale),
-            self._reduce(chain, name, False),
+            self._resize(stage.data.hr_scale),
+            self._reduce(stage, False),
             dict(type='LoadAnnotations', with_bbox=True),
             dict(type='PackDetInputs', meta_keys=META_KEYS),
         ]
 
-    def deploy_pipeline(self, chain: Chain, name: str) -> list[dict]:
+    def deploy_pipeline(self, stage: Stage) -> list[dict]:
         """Native LR images, stock transforms only; one of the size that the reduction makes passes unchanged."""
         return [
             dict(type='LoadImageFromFile'),
-            self._resize(lr_size(chain.config.data.hr_scale, chain.stage_ratio(name))),
+            self._resize(stage.image_size),
             dict(type='LoadAnnotations', with_bbox=True),
             dict(type='PackDetInputs', meta_keys=META_KEYS[:5]),
         ]
@@ -106,10 +104,10 @@ class DetectionTask:
     def _resize(self, scale: tuple[int, int]) -> dict:
         return dict(type='Resize', scale=tuple(scale), keep_ratio=True)
 
-    def _reduce(self, chain: Chain, name: str, keep_hr: bool) -> dict:
+    def _reduce(self, stage: Stage, keep_hr: bool) -> dict:
         return dict(
             type='ReduceResolution',
-            ratio=str(chain.stage_ratio(name)),
-            operator=chain.config.get('reduction', 'area'),
+            ratio=str(stage.ratio),
+            operator=stage.reduction,
             keep_hr=keep_hr,
         )

@@ -7,7 +7,7 @@ at the size that the network really computes on: its image padded to `pad_size_d
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -19,9 +19,8 @@ from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
 from ..chain.chain import Chain
+from ..chain.pyramid import PYRAMIDS
 from ..chain.sizes import lr_size
-from ..chain.stage import stage_detector
-from ..chain.task import task_of
 from ..data.reduction import parse_ratio
 from ..errors import ConfigError
 from .measure import Network
@@ -98,25 +97,17 @@ def network_cost(model: dict, size: tuple[int, int], name: str = '', pyramid: st
     return Cost(name, pyramid, size, params, flops, tuple(uncounted))
 
 
-def stage_size(chain: Chain, name: str) -> tuple[int, int]:
-    """(width, height) of the images that a stage's network sees, in their own pixels."""
-    return lr_size(chain.config.data.hr_scale, chain.stage_ratio(name))
-
-
 def chain_costs(chain: Chain) -> list[Cost]:
     """Cost of each stage's network; LR networks with both pyramids, the configured one first."""
-    init_default_scope(task_of(chain).scope)
-    chosen = chain.config.get('student_pyramid', 'fine')
     costs = []
-    for name, stage in chain.stages.items():
+    for stage in chain.stages.values():
+        init_default_scope(stage.task.scope)
         if stage.size == 'hr':
-            costs.append(network_cost(stage_detector(chain, name), stage_size(chain, name), name))
+            costs.append(network_cost(stage.network, stage.image_size, stage.name))
             continue
-        for pyramid in sorted(('fine', 'cheap'), key=lambda other: other != chosen):
-            config = Config(chain.config.to_dict())
-            config.student_pyramid = pyramid
-            model = stage_detector(Chain(config, chain.ratio, chain.stages), name)
-            costs.append(network_cost(model, stage_size(chain, name), name, pyramid))
+        for pyramid in sorted(PYRAMIDS, key=lambda other: other != stage.pyramid):
+            other = replace(stage, chain_config=Config({**chain.config.to_dict(), 'student_pyramid': pyramid}))
+            costs.append(network_cost(other.network, stage.image_size, stage.name, pyramid))
     return costs
 
 

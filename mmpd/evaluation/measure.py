@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config, ConfigDict
+from mmengine.config import Config
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
@@ -72,14 +72,6 @@ def read_config(path: str | Path, options: dict | None = None) -> Config:
     return config
 
 
-def final_stage(names_to_stage: dict[str, ConfigDict]) -> str:
-    """The stage that a chain is for: the last LR stage with a guide, else the last LR stage, else the last."""
-    names = list(names_to_stage)
-    low = [name for name in names if names_to_stage[name].size == 'lr']
-    distilled = [name for name in low if names_to_stage[name].get('guide')]
-    return (distilled or low or names)[-1]
-
-
 def network_of(config: Config, stage: str | None = None, split: str = 'test') -> Network:
     """The network that a config means.
 
@@ -94,10 +86,8 @@ def network_of(config: Config, stage: str | None = None, split: str = 'test') ->
     """
     if is_chain(config):
         chain = read_chain(config)
-        name = stage or final_stage(chain.stages)
-        if name not in chain.stages:
-            raise ConfigError(f'--stage {name}: the stages of this chain are {list(chain.stages)}')
-        plain = bench_config(chain, name)
+        meant = chain.stage(stage) if stage else chain.final
+        plain, name = bench_config(meant), meant.name
         plain.env_cfg = config.get('env_cfg', {})
     else:
         if stage:

@@ -86,14 +86,12 @@ def find_source(
 def _from_chain(config: Config, stage: str | None, weights: Path) -> Source:
     from ..chain.chain import read_chain
     from ..chain.deploy import bench_config, deploy_config
-    from ..evaluation.measure import check_pixels, final_stage, network_of
+    from ..evaluation.measure import check_pixels, network_of
 
     chain = read_chain(config)
-    name = stage or final_stage(chain.stages)
-    if name not in chain.stages:
-        raise ConfigError(f'--stage {name}: the stages of this chain are {list(chain.stages)}')
-    check_pixels(config, network_of(config, name), weights)
-    return Source(name, deploy_config(chain, name), bench_config(chain, name), weights, config.data.train)
+    meant = chain.stage(stage) if stage else chain.final
+    check_pixels(config, network_of(config, meant.name), weights)
+    return Source(meant.name, deploy_config(meant), bench_config(meant), weights, config.data.train)
 
 
 def _folder_name(file: Path) -> str:

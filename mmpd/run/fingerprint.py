@@ -10,6 +10,8 @@ from mmengine.config import Config
 
 from ..chain.detector import walk_dicts
 
+MOVED = {'mmpd.run.progress': 'mmpd.progress'}
+"""Modules that configs name and that had another name once: they count under the old one, as in finished stages."""
 NO_RESULT = ('work_dir', 'launcher', 'env_cfg', 'log_level', 'log_processor', 'visualizer', 'vis_backends')
 
 
@@ -34,6 +36,8 @@ def fingerprint(config: Config) -> str:
             part.update(ann_file=hashlib.sha256(listed.read_bytes()).hexdigest(), data_root=None)
         if 'guide_cache' in part:
             part['guide_cache'] = bool(part['guide_cache'])  # how much is kept changes nothing
+    imports = content.get('custom_imports', {}).get('imports', [])
+    content['custom_imports'] = {**content.get('custom_imports', {}), 'imports': [MOVED.get(n, n) for n in imports]}
     text = json.dumps(content, sort_keys=True, default=str, ensure_ascii=False)
     inits = [hook for hook in config.get('custom_hooks', []) if str(hook['type']).endswith('InitFromHook')]
     for file in (config.model.get('guide_checkpoint'), *(hook['checkpoint'] for hook in inits)):

@@ -45,7 +45,7 @@ def run_many(
         checkpoints = run_stages(one, Path(work_dir) / f'run{index}', only, launcher, check=check and index == 0)
         results.append(
             {
-                name: measure(bench_config(one, name), file, 'test', launcher).metrics
+                name: measure(bench_config(one.stages[name]), file, 'test', launcher).metrics
                 for name, file in checkpoints.items()
                 if only in (None, name)
             }

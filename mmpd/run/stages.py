@@ -11,10 +11,11 @@ from mmengine.config import Config
 from mmengine.dist import barrier, is_main_process
 from rich.console import Console
 
-from ..chain.chain import Chain, needed_stages
+from ..chain.chain import Chain
 from ..chain.deploy import bench_config, deploy_config
 from ..chain.detector import walk_dicts
-from ..chain.stage import stage_config, stage_detector
+from ..chain.stage import Stage
+from ..chain.stage_config import stage_config
 from ..check.preflight import preflight
 from ..errors import CheckpointError, ConfigError
 from ..io.deploy_folder import describe_stage
@@ -53,13 +54,13 @@ def run_stages(
         ConfigError: `only` is no stage, a stage it needs is not finished, or a stage was finished or begun with
             another config; or the preflight found an error.
     """
-    if only is not None and only not in chain.stages:
-        raise ConfigError(f'--stage {only}: the stages of this chain are {list(chain.stages)}')
+    if only is not None:
+        chain.stage(only)
     work_dir = Path(work_dir)
     checkpoints: dict[str, str] = {}
     # The locks first: a second run is refused before its processes wait for each other. One a stage, so that different
     # stages can train at once with `only`.
-    trained = [work_dir / name for name, stage in chain.stages.items() if not stage.get('checkpoint')]
+    trained = [work_dir / name for name, stage in chain.stages.items() if not stage.given]
     with ExitStack() as locks:
         for folder in [work_dir / only] if only else [work_dir, *trained]:
             if launched_rank(launcher) == 0:
@@ -67,29 +68,28 @@ def run_stages(
         join(launcher, **chain.config.get('env_cfg', {}).get('dist_cfg', {}))
         if check and only is None:
             from_rank_0(lambda: _check_unfinished(chain, work_dir))
-        for index, name in enumerate(chain.stages):
-            given = chain.stages[name].get('checkpoint')
-            if given:
-                if not Path(given).is_file():
-                    raise CheckpointError(f'stages.{name}.checkpoint = {given!r}: no such file')
-                checkpoints[name] = str(given)
-                _say(announce, f'stage {index + 1}/{len(chain.stages)} {name}: given, {given}')
+        for index, (name, stage) in enumerate(chain.stages.items()):
+            if stage.given:
+                if not Path(stage.given).is_file():
+                    raise CheckpointError(f'stages.{name}.checkpoint = {stage.given!r}: no such file')
+                checkpoints[name] = str(stage.given)
+                _say(announce, f'stage {index + 1}/{len(chain.stages)} {name}: given, {stage.given}')
                 continue
             if only is not None and name != only:
                 finished = from_rank_0(lambda name=name: finished_checkpoint(work_dir / name))  # type: ignore[misc]
                 if finished:
                     checkpoints[name] = finished
                 continue
-            missing = [needed for needed in needed_stages(chain, name) if needed not in checkpoints]
+            missing = [needed.name for needed in stage.needs if needed.name not in checkpoints]
             if missing:
                 raise ConfigError(
                     f'stage {name} needs {missing}, not finished in {work_dir}: run without --stage, or give '
                     f'stages.{missing[0]}.checkpoint'
                 )
-            config = stage_config(chain, name, work_dir, checkpoints)
+            config = stage_config(stage, work_dir, checkpoints)
             place = f'stage {index + 1}/{len(chain.stages)} {name}'
-            guides = checkpoints if check and (chain.stages[name].get('guide') or only) else None
-            checkpoints[name] = _run_stage(chain, name, config, launcher, place, announce, guides)
+            guides = checkpoints if check and (stage.guide or only) else None
+            checkpoints[name] = _run_stage(stage, config, launcher, place, announce, guides)
     return checkpoints
 
 
@@ -99,37 +99,34 @@ def _check_unfinished(chain: Chain, work_dir: Path) -> None:
     Pretrained weights are fetched now: without them a later stage would stop after hours.
     """
     finished = {name: finished_checkpoint(work_dir / name) for name in chain.stages}
-    todo = [name for name, file in finished.items() if not file and not chain.stages[name].get('checkpoint')]
-    inits = [
-        part for name in todo for part in walk_dicts(stage_detector(chain, name)) if part.get('type') == 'Pretrained'
-    ]
+    todo = [stage for name, stage in chain.stages.items() if not finished[name] and not stage.given]
+    inits = [part for stage in todo for part in walk_dicts(stage.network) if part.get('type') == 'Pretrained']
     for url in sorted({str(init.get('checkpoint')) for init in inits}):
         if '://' in url:
             load_url_checkpoint(url)
-    preflight(chain, todo, {name: file for name, file in finished.items() if file}, console)
+    preflight(todo, {name: file for name, file in finished.items() if file}, console)
 
 
 def _run_stage(
-    chain: Chain,
-    name: str,
+    stage: Stage,
     config: Config,
     launcher: str,
     place: str,
     announce: bool,
     check_with: dict[str, str] | None = None,
 ) -> str:
-    folder = Path(config.work_dir)
+    folder, name = Path(config.work_dir), stage.name
     hashed = from_rank_0(lambda: fingerprint(config))
     finished, resume_from = from_rank_0(lambda: _progress(folder, name, hashed))
     if finished:
         _say(announce, f'{place}: finished before, {finished}')
         return finished
     if check_with is not None:
-        from_rank_0(lambda: preflight(chain, [name], check_with, console))
+        from_rank_0(lambda: preflight([stage], check_with, console))
     if is_main_process():
         write_atomic(config.pretty_text.encode(), folder / f'{name}.py')
-        write_atomic(deploy_config(chain, name).pretty_text.encode(), folder / 'deploy.py')
-        write_atomic(bench_config(chain, name).pretty_text.encode(), folder / 'bench.py')
+        write_atomic(deploy_config(stage).pretty_text.encode(), folder / 'deploy.py')
+        write_atomic(bench_config(stage).pretty_text.encode(), folder / 'bench.py')
         write_atomic(json.dumps(dict(stage=name, fingerprint=hashed)).encode(), folder / 'begun.json')
     how = f'resuming from {Path(resume_from).name}' if resume_from else 'starting'
     _say(announce, f'{place}: {how}, {config.train_cfg.max_epochs} epochs, in {folder}')

@@ -11,7 +11,7 @@ from ..chain.task import TASKS
 from ..errors import ConfigError
 
 if TYPE_CHECKING:
-    from ..chain.chain import Chain
+    from ..chain.stage import Stage
 
 
 @TASKS.register_module('sr')
@@ -31,51 +31,53 @@ class SuperResolutionTask:
     guide_size = 'lr'
     stock = False  # mmdet has no super-resolution: deployed networks import mmpd
 
-    def num_classes(self, chain: Chain) -> None:
+    def num_classes(self, stage: Stage) -> None:
         """Images have no classes."""
 
-    def classes(self, chain: Chain, split: str = 'train') -> tuple[str, ...]:
+    def classes(self, stage: Stage, split: str = 'train') -> tuple[str, ...]:
         return ()
 
-    def network(self, chain: Chain, name: str, model: ConfigDict) -> ConfigDict:
+    def network(self, stage: Stage, model: ConfigDict) -> ConfigDict:
         """The network's scale is the chain's ratio.
 
         Raises:
             ConfigError: a stage on HR images, a ratio that is no whole number, a patch that it does not divide.
         """
-        stage, ratio = chain.stages[name], chain.ratio
+        ratio = stage.ratio
         if stage.size != 'lr':
-            raise ConfigError(f"stages.{name}.size = {stage.size!r}: networks of task = 'sr' see LR images, use 'lr'")
+            raise ConfigError(
+                f"stages.{stage.name}.size = {stage.size!r}: networks of task = 'sr' see LR images, use 'lr'"
+            )
         if ratio.denominator != 1 or ratio < 2:
             raise ConfigError(f'ratio = {ratio}: super-resolution takes a whole number, at least 2')
-        if any(side % int(ratio) for side in chain.config.data.hr_scale):
+        if any(side % int(ratio) for side in stage.data.hr_scale):
             raise ConfigError(
-                f'data.hr_scale = {tuple(chain.config.data.hr_scale)}: the HR patch must be a multiple of ratio = '
+                f'data.hr_scale = {tuple(stage.data.hr_scale)}: the HR patch must be a multiple of ratio = '
                 f'{ratio} on each side'
             )
         given = model.backbone.get('scale', int(ratio))
         if given != ratio:
             raise ConfigError(
-                f'stages.{name}: backbone.scale = {given}, but ratio = {ratio}: leave it out, the chain sets it'
+                f'stages.{stage.name}: backbone.scale = {given}, but ratio = {ratio}: leave it out, the chain sets it'
             )
         model.backbone.scale = int(ratio)
         return model
 
-    def train_pipeline(self, chain: Chain, name: str) -> list[dict]:
+    def train_pipeline(self, stage: Stage) -> list[dict]:
         """Everything random at HR, then an aligned patch and its reduction."""
-        data = chain.config.data
+        data = stage.data
         return [
             dict(type='LoadImageFromFile'),
             *copy.deepcopy(data.get('augment', [dict(type='FlipTranspose')])),
-            self._pair(chain, patch=tuple(data.hr_scale)),
-            dict(type='PackSRInputs', paired=bool(chain.stages[name].get('guide'))),
+            self._pair(stage, patch=tuple(data.hr_scale)),
+            dict(type='PackSRInputs', paired=stage.guide is not None),
         ]
 
-    def test_pipeline(self, chain: Chain, name: str) -> list[dict]:
+    def test_pipeline(self, stage: Stage) -> list[dict]:
         """Whole HR images through the same reduction."""
-        return [dict(type='LoadImageFromFile'), self._pair(chain), dict(type='PackSRInputs')]
+        return [dict(type='LoadImageFromFile'), self._pair(stage), dict(type='PackSRInputs')]
 
-    def deploy_pipeline(self, chain: Chain, name: str) -> list[dict]:
+    def deploy_pipeline(self, stage: Stage) -> list[dict]:
         """Native LR images."""
         return [dict(type='LoadImageFromFile'), dict(type='PackSRInputs')]
 
@@ -85,6 +87,6 @@ class SuperResolutionTask:
     def deploy_evaluator(self) -> dict:
         return self.evaluator()
 
-    def _pair(self, chain: Chain, **patch: tuple[int, int]) -> dict:
-        operator = chain.config.get('reduction', 'bicubic')
-        return dict(type='AlignedPair', ratio=str(chain.ratio), operator=operator, **patch)
+    def _pair(self, stage: Stage, **patch: tuple[int, int]) -> dict:
+        operator = stage.chain_config.get('reduction', 'bicubic')
+        return dict(type='AlignedPair', ratio=str(stage.ratio), operator=operator, **patch)

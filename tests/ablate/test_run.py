@@ -7,7 +7,8 @@ from mmpd.ablate.rows import DEFAULT_ROWS, RKD_ROWS, ROWS, ablation_chain, in_or
 from mmpd.ablate.run import read_results, refuse_other_options, run_row, share_guides, val_curve
 from mmpd.ablate.verdict import summarise, verdict
 from mmpd.chain.chain import read_chain
-from mmpd.chain.stage import stage_detector
+from mmpd.chain.task import TASKS
+from mmpd.det.task import DetectionTask
 from mmpd.errors import ConfigError
 from tests.toys import toy_chain
 
@@ -21,7 +22,7 @@ def result(row, seed, ap, split='val'):
 def test_every_row_is_a_stage_with_equal_training(tmp_path):
     chain = ablation_chain(read_chain(toy_chain(tmp_path, epochs=3)), seed=7)
     assert set(chain.stages) == set(ROWS)
-    epochs = {name: stage.get('schedule', {}).get('max_epochs', 3) for name, stage in chain.stages.items()}
+    epochs = {name: stage.schedule.max_epochs for name, stage in chain.stages.items()}
     # a row behind which there is no assistant trains for the assistant's epochs too
     assert epochs['lr_plain'] == epochs['hr_plain'] == epochs['one_stage'] == 6
     assert epochs['lr_init'] == epochs['student'] == epochs['lr_isrd'] == 3
@@ -30,13 +31,16 @@ def test_every_row_is_a_stage_with_equal_training(tmp_path):
 
 def test_rows_differ_from_the_student_in_one_thing(tmp_path):
     chain = ablation_chain(read_chain(toy_chain(tmp_path)))
-    student = chain.stages['student']
+    student = chain.stages['student'].entry
     for row in ('lr_plain', 'lr_init', 'lr_feature', 'one_stage'):
-        assert stage_detector(chain, row).to_dict() == stage_detector(chain, 'student').to_dict()
-    assert chain.stages['lr_init'].init_from == 'assistant' and not chain.stages['lr_init'].guide
-    assert list(chain.stages['lr_feature'].terms) == ['feature']
-    assert chain.stages['lr_feature'].terms.feature == student.terms.feature
-    assert chain.stages['one_stage'].guide == 'teacher' and chain.stages['one_stage'].terms == student.terms
+        assert chain.stages[row].network.to_dict() == chain.stages['student'].network.to_dict()
+    assert chain.stages['lr_init'].init_from is chain.stages['assistant'] and not chain.stages['lr_init'].guide
+    assert list(chain.stages['lr_feature'].entry.terms) == ['feature']
+    assert chain.stages['lr_feature'].entry.terms.feature == student.terms.feature
+    assert (
+        chain.stages['one_stage'].guide is chain.stages['teacher']
+        and chain.stages['one_stage'].entry.terms == student.terms
+    )
 
 
 def test_rows_of_rkd_change_one_thing_and_are_trained_where_they_are_named(tmp_path):
@@ -56,7 +60,7 @@ def test_rows_of_rkd_change_one_thing_and_are_trained_where_they_are_named(tmp_p
 def test_a_given_stage_gives_its_weights_to_no_other_row(tmp_path):
     given = {f'stages.{name}.checkpoint': f'{name}.pth' for name in ('teacher', 'assistant', 'student')}
     chain = ablation_chain(read_chain(toy_chain(tmp_path, **given)))
-    assert {row for row, stage in chain.stages.items() if stage.get('checkpoint')} == {
+    assert {row for row, stage in chain.stages.items() if stage.given} == {
         'teacher',
         'assistant',
         'student',
@@ -71,9 +75,10 @@ def test_a_longer_row_decays_at_the_same_fractions(tmp_path):
     assert list(ablation_chain(read_chain(config), epochs=2).stages['student'].schedule.milestones) == [1, 2]
 
 
-def test_another_task_is_refused_with_what_to_do(tmp_path):
-    with pytest.raises(ConfigError, match=r"task = 'classification'.*--runs"):
-        ablation_chain(read_chain(toy_chain(tmp_path, task='classification')))
+def test_another_task_is_refused_with_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setitem(TASKS.module_dict, 'other', DetectionTask)
+    with pytest.raises(ConfigError, match=r"task = 'other'.*--runs"):
+        ablation_chain(read_chain(toy_chain(tmp_path, task='other')))
 
 
 def test_rows_bring_what_they_need_in_order(tmp_path):
@@ -114,7 +119,7 @@ def test_rows_run_end_to_end_and_are_reused(tmp_path):
     refuse_other_options(chain, read_results(out), out)
     # another seed can borrow the guides, and then needs no training of its own for them
     other = ablation_chain(plain, seed=1, epochs=1)
-    share_guides(other, tmp_path / 'work' / 'seed0')
+    other = share_guides(other, tmp_path / 'work' / 'seed0')
     assert in_order(other, ['lr_init']) == ['lr_init']
     text = write_report(read_results(out), 'val', out)
     assert '| `student` |' in text and (out / 'plot_val.png').stat().st_size > 1000

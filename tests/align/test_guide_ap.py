@@ -24,7 +24,7 @@ def measured(tmp_path_factory):
     def measure(stage: str, **changes) -> GuideAP:
         same = {'stages.teacher.detector.backbone.base_channels': 4,
                 'stages.teacher.detector.neck.in_channels': [4, 8, 16, 32]}  # fmt: skip
-        return measure_guide(read_chain(toy_chain(root, **same, **changes)), stage, str(file))
+        return measure_guide(read_chain(toy_chain(root, **same, **changes)).stages[stage], str(file))
 
     return measure
 

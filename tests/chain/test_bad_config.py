@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mmpd.chain.chain import read_chain
 from mmpd.chain.keys import check_num_classes, check_sizes
-from mmpd.chain.stage import stage_config
+from mmpd.chain.stage_config import stage_config
 from mmpd.errors import ConfigError
 from mmpd.run.stages import run_stages
 from tests.toys import build_model, toy_chain, toy_retinanet
@@ -32,7 +32,7 @@ def provoke(config: Config, root: Path) -> None:
     """What a run does before its first training step, for every stage."""
     chain = read_chain(config)
     for name in chain.stages:
-        build_model(stage_config(chain, name, root / 'work', {}).model)
+        build_model(stage_config(chain.stages[name], root / 'work', {}).model)
 
 
 @pytest.fixture(scope='module')
@@ -202,7 +202,7 @@ def test_every_config_of_the_repository_passes_these_checks():
     for file in files:
         chain = read_chain(Config.fromfile(file))
         for name in chain.stages:
-            stage_config(chain, name, 'work', {})
+            stage_config(chain.stages[name], 'work', {})
 
 
 def test_a_stage_asked_for_by_a_wrong_name_or_too_early(root, tmp_path):

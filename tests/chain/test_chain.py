@@ -3,9 +3,9 @@
 from fractions import Fraction
 from pathlib import Path
 
-from mmpd.chain.chain import is_chain, needed_stages, read_chain
+from mmpd.chain.chain import is_chain, read_chain
 from mmpd.chain.deploy import bench_config, deploy_config
-from mmpd.chain.stage import stage_config, stage_detector
+from mmpd.chain.stage_config import stage_config
 from mmpd.errors import ConfigError
 from tests.toys import CLASSES, toy_chain, toy_retinanet
 
@@ -26,17 +26,39 @@ def shuffled(root) -> Config:
     return config
 
 
+def needs(stage) -> list[str]:
+    return [other.name for other in stage.needs]
+
+
 def test_stages_run_guides_first_however_they_are_written(root):
     chain = read_chain(shuffled(root))
     assert list(chain.stages) == ['teacher', 'assistant', 'student']
-    assert [needed_stages(chain, name) for name in chain.stages] == [[], ['teacher'], ['assistant']]
+    assert [needs(stage) for stage in chain.stages.values()] == [[], ['teacher'], ['assistant']]
 
 
 def test_a_stage_waits_for_what_it_starts_from(root):
     chain = read_chain(toy_chain(root, **{'stages.student.init_from': 'teacher'}))
-    assert needed_stages(chain, 'student') == ['assistant', 'teacher']
+    assert needs(chain.stages['student']) == ['assistant', 'teacher']
     given = read_chain(toy_chain(root, **{'stages.student.init_from': 'mine.pth'}))
-    assert needed_stages(given, 'student') == ['assistant']
+    assert needs(given.stages['student']) == ['assistant']
+
+
+def test_a_chain_is_for_its_distilled_lr_stage(root):
+    config = toy_chain(root)
+    plain = dict(config.stages.student, guide=None, init_from=None, terms=None)
+    config.stages = dict(**config.stages, control=plain)
+    assert read_chain(config).final.name == 'student'
+    config.stages.pop('student')
+    assert read_chain(config).final.name == 'control'
+    config.stages.pop('control')
+    assert read_chain(config).final.name == 'assistant'
+
+
+def test_stages_share_nothing_that_a_config_can_change(root):
+    stage = read_chain(toy_chain(root)).stages['student']
+    stage.network.bbox_head.num_classes = 99
+    stage_config(stage, 'w', CHECKPOINTS).model.student.bbox_head.num_classes = 99
+    assert stage.network.bbox_head.num_classes == 2
 
 
 @pytest.mark.parametrize('size', ['hr', 'lr'])
@@ -54,31 +76,31 @@ def test_a_circle_is_refused(root):
 @pytest.mark.parametrize(('ratio', 'expected'), [(2, '2'), ('3/2', '3/2'), (4, '4')])
 def test_only_the_step_from_hr_to_lr_has_the_ratio(root, ratio, expected):
     chain = read_chain(toy_chain(root, ratio=ratio))
-    models = {name: stage_config(chain, name, 'w', CHECKPOINTS).model for name in chain.stages}
+    models = {name: stage_config(chain.stages[name], 'w', CHECKPOINTS).model for name in chain.stages}
     assert models['teacher'].type == 'RetinaNet'
     assert models['assistant'].ratio == '1' and models['student'].ratio == expected
-    assert chain.stage_ratio('student') == Fraction(ratio) and chain.stage_ratio('teacher') == 1
+    assert chain.stages['student'].ratio == Fraction(ratio) and chain.stages['teacher'].ratio == 1
 
 
 def test_each_guide_is_the_network_of_its_stage_with_its_weights(root):
     chain = read_chain(toy_chain(root))
-    student = stage_config(chain, 'student', 'w', CHECKPOINTS).model
-    assert student.guide == stage_detector(chain, 'assistant') and student.guide_checkpoint == CHECKPOINTS['assistant']
-    assert student.student == stage_detector(chain, 'student')
+    student = stage_config(chain.stages['student'], 'w', CHECKPOINTS).model
+    assert student.guide == chain.stages['assistant'].network and student.guide_checkpoint == CHECKPOINTS['assistant']
+    assert student.student == chain.stages['student'].network
     assert student.type == 'mmdet.Distiller'  # found from mmpretrain's scope too
 
 
 def test_every_network_is_trainable_and_has_the_datas_classes(root):
     chain = read_chain(toy_chain(root))
     for name in chain.stages:
-        model = stage_detector(chain, name)
+        model = chain.stages[name].network
         assert model.backbone.frozen_stages == -1 and model.backbone.norm_eval is False
         assert model.bbox_head.num_classes == len(CLASSES)
 
 
 def test_the_student_pyramid_is_chosen_by_name(root):
     strides = {
-        pyramid: stage_detector(read_chain(toy_chain(root, student_pyramid=pyramid)), 'student')
+        pyramid: read_chain(toy_chain(root, student_pyramid=pyramid)).stages['student'].network
         for pyramid in ('fine', 'cheap')
     }
     assert strides['fine'].bbox_head.anchor_generator.strides == [4, 8, 16, 32]
@@ -91,7 +113,7 @@ def hooks_of(config: Config) -> dict[str, dict]:
 
 def test_hooks_of_a_stage_are_those_that_it_needs(root):
     chain = read_chain(toy_chain(root))
-    hooks = {name: hooks_of(stage_config(chain, name, 'w', CHECKPOINTS)) for name in chain.stages}
+    hooks = {name: hooks_of(stage_config(chain.stages[name], 'w', CHECKPOINTS)) for name in chain.stages}
     for name in chain.stages:
         assert {'SampleSeedHook', 'FiniteLossHook'} <= hooks[name].keys()
         assert ('AFPHook' in hooks[name]) == (name != 'teacher')
@@ -100,7 +122,7 @@ def test_hooks_of_a_stage_are_those_that_it_needs(root):
 
 
 def test_checkpoints_are_named_after_the_stage_and_the_best_is_kept(root):
-    config = stage_config(read_chain(toy_chain(root, save_best='pd/AP')), 'assistant', 'w', CHECKPOINTS)
+    config = stage_config(read_chain(toy_chain(root, save_best='pd/AP')).stages['assistant'], 'w', CHECKPOINTS)
     hook = config.default_hooks.checkpoint
     assert (hook.type, hook.stage, hook.save_best) == ('mmdet.AtomicCheckpointHook', 'assistant', 'pd/AP')
 
@@ -111,19 +133,19 @@ def test_schedule_and_runner_of_a_stage_merge_over_the_chains(root):
         'stages.teacher.runner': {'optim_wrapper.optimizer.lr': 0.5, 'train_dataloader.batch_size': 3},
     }
     chain = read_chain(toy_chain(root, **changes))
-    teacher = stage_config(chain, 'teacher', 'w', {})
+    teacher = stage_config(chain.stages['teacher'], 'w', {})
     assert teacher.train_cfg.max_epochs == 7 and teacher.param_scheduler[0].end == 2
     assert teacher.optim_wrapper.optimizer.lr == 0.5 and teacher.optim_wrapper.optimizer.momentum == 0.9
     assert teacher.train_dataloader.batch_size == 3
-    assistant = stage_config(chain, 'assistant', 'w', CHECKPOINTS)
+    assistant = stage_config(chain.stages['assistant'], 'w', CHECKPOINTS)
     assert assistant.train_cfg.max_epochs == 1 and assistant.optim_wrapper.optimizer.lr == 0.01
 
 
 def test_hooks_of_one_stage_come_beside_the_chains(root):
     """A list that replaced them would leave out the start from the guide, without a word."""
-    before = stage_config(read_chain(toy_chain(root)), 'student', 'w', CHECKPOINTS).custom_hooks
+    before = stage_config(read_chain(toy_chain(root)).stages['student'], 'w', CHECKPOINTS).custom_hooks
     changes = {'stages.student.runner': dict(custom_hooks=[dict(type='EMAHook')])}
-    after = stage_config(read_chain(toy_chain(root, **changes)), 'student', 'w', CHECKPOINTS).custom_hooks
+    after = stage_config(read_chain(toy_chain(root, **changes)).stages['student'], 'w', CHECKPOINTS).custom_hooks
     assert after == [*before, dict(type='EMAHook')]
 
 
@@ -132,15 +154,15 @@ def test_making_a_stages_config_changes_nothing_in_the_chain(root):
     before = chain.config.to_dict()
     for name in chain.stages:
         assert (
-            stage_config(chain, name, 'w', CHECKPOINTS).to_dict()
-            == stage_config(chain, name, 'w', CHECKPOINTS).to_dict()
+            stage_config(chain.stages[name], 'w', CHECKPOINTS).to_dict()
+            == stage_config(chain.stages[name], 'w', CHECKPOINTS).to_dict()
         )
-        deploy_config(chain, name), bench_config(chain, name)
+        deploy_config(chain.stages[name]), bench_config(chain.stages[name])
     assert chain.config.to_dict() == before
 
 
 def test_a_stages_config_is_no_chain_and_survives_a_file(root, tmp_path):
-    config = stage_config(read_chain(toy_chain(root)), 'student', tmp_path, CHECKPOINTS)
+    config = stage_config(read_chain(toy_chain(root)).stages['student'], tmp_path, CHECKPOINTS)
     config.dump(tmp_path / 'student.py')
     read = Config.fromfile(tmp_path / 'student.py')
     assert not is_chain(read) and is_chain(toy_chain(root))
@@ -149,7 +171,7 @@ def test_a_stages_config_is_no_chain_and_survives_a_file(root, tmp_path):
 
 
 def test_the_deployed_config_is_plain_and_sees_native_lr_images(root):
-    config = deploy_config(read_chain(toy_chain(root)), 'student')
+    config = deploy_config(read_chain(toy_chain(root)).stages['student'])
     assert 'mmpd' not in config.pretty_text and 'PD' not in config.pretty_text
     pipeline = config.test_dataloader.dataset.pipeline
     assert [step.type for step in pipeline] == ['LoadImageFromFile', 'Resize', 'LoadAnnotations', 'PackDetInputs']
@@ -159,7 +181,7 @@ def test_the_deployed_config_is_plain_and_sees_native_lr_images(root):
 def test_the_deployed_config_of_wrapped_test_sets_is_plain_too(root):
     config = toy_chain(root)
     config.data.test = dict(type='ConcatDataset', datasets=[config.data.test, config.data.test])
-    dataset = deploy_config(read_chain(config), 'student').test_dataloader.dataset
+    dataset = deploy_config(read_chain(config).stages['student']).test_dataloader.dataset
     while 'datasets' in dataset:
         assert 'pipeline' not in dataset
         dataset = dataset.datasets[0]
@@ -167,7 +189,7 @@ def test_the_deployed_config_of_wrapped_test_sets_is_plain_too(root):
 
 
 def test_the_bench_config_measures_on_reduced_hr_images(root):
-    config = bench_config(read_chain(toy_chain(root, ratio=4, reduction='lanczos')), 'student')
+    config = bench_config(read_chain(toy_chain(root, ratio=4, reduction='lanczos')).stages['student'])
     steps = {step.type: step for step in config.test_dataloader.dataset.pipeline}
     assert tuple(steps['Resize'].scale) == (64, 48)
     assert (steps['ReduceResolution'].ratio, steps['ReduceResolution'].operator) == ('4', 'lanczos')
@@ -179,7 +201,9 @@ def test_a_stage_may_have_an_augmentation_of_its_own(root):
     chain = read_chain(toy_chain(root, **{'stages.teacher.augment': [dict(type='PhotoMetricDistortion')], **own}))
 
     def kinds(name):
-        return [step.type for step in stage_config(chain, name, 'w', CHECKPOINTS).train_dataloader.dataset.pipeline]
+        return [
+            step.type for step in stage_config(chain.stages[name], 'w', CHECKPOINTS).train_dataloader.dataset.pipeline
+        ]
 
     assert 'PhotoMetricDistortion' in kinds('teacher') and 'RandomFlip' not in kinds('teacher')
     assert 'RandomFlip' in kinds('student') and 'PhotoMetricDistortion' not in kinds('student')
@@ -187,7 +211,7 @@ def test_a_stage_may_have_an_augmentation_of_its_own(root):
 
 def test_a_deployed_network_with_parts_of_mmpd_imports_mmpd_and_another_does_not(root):
     chain = toy_chain(root)
-    assert 'custom_imports' not in deploy_config(read_chain(chain), 'student')
+    assert 'custom_imports' not in deploy_config(read_chain(chain).stages['student'])
     backbone = dict(_delete_=True, type='TimmBackbone', model_name='test_efficientnet')
     chain.stages.student.overrides = dict(backbone=backbone)
-    assert deploy_config(read_chain(chain), 'student').custom_imports.imports == ['mmpd']
+    assert deploy_config(read_chain(chain).stages['student']).custom_imports.imports == ['mmpd']

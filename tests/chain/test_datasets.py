@@ -5,7 +5,7 @@ from pathlib import Path
 from mmpd.chain.chain import read_chain
 from mmpd.chain.datasets import class_names, dataloaders, seeded, with_pipeline
 from mmpd.chain.deploy import deploy_config
-from mmpd.chain.stage import stage_config
+from mmpd.chain.stage_config import stage_config
 from mmpd.det.task import DetectionTask
 from mmpd.errors import ConfigError
 from tests.check.coco_file import coco_set
@@ -30,7 +30,7 @@ def build(dataset: dict):
 
 def training_set(root: Path, train: dict, augment: list):
     chain = read_chain(toy_chain(root, **{'data.train': ConfigDict(_delete_=True, **train), 'data.augment': augment}))
-    return build(dataloaders(chain, 'teacher')['train_dataloader']['dataset'])
+    return build(dataloaders(chain.stages['teacher'])['train_dataloader']['dataset'])
 
 
 CROP = [dict(type='RandomCrop', crop_size=(0.5, 0.5), crop_type='relative_range', allow_negative_crop=True)]
@@ -78,13 +78,13 @@ def test_joined_sets_that_number_their_classes_differently_are_refused(root, spl
     joined = dict(_delete_=True, type='ConcatDataset', datasets=[voc, other])
     chain = read_chain(toy_chain(root, **{f'data.{split}': ConfigDict(joined)}))
     with pytest.raises(ConfigError, match=rf"data.{split} joins .*PDVOCDataset.*\('square', 'disc'\).*CocoDataset"):
-        stage_config(chain, 'teacher', root, {})
+        stage_config(chain.stages['teacher'], root, {})
 
 
 def test_what_mixes_images_is_refused_with_the_reason(root):
     mixed = ConfigDict(_delete_=True, type='MultiImageMixDataset', dataset=toy_chain(root).data.train, pipeline=[])
     with pytest.raises(ConfigError, match='MultiImageMixDataset in data: .*CachedMosaic'):
-        stage_config(read_chain(toy_chain(root, **{'data.train': mixed})), 'teacher', root, {})
+        stage_config(read_chain(toy_chain(root, **{'data.train': mixed})).stages['teacher'], root, {})
     for augment in ([dict(type='Mosaic')], [dict(type='RandomApply', transforms=[dict(type='mmdet.MixUp')])]):
         with pytest.raises(ConfigError, match=r'data.augment has .*(Mosaic|MixUp): .*cached form'):
             read_chain(toy_chain(root, **{'data.augment': augment}))
@@ -95,17 +95,17 @@ def test_names_from_a_file_are_names_everywhere(root):
     (root / 'classes.txt').write_text('\n'.join(CLASSES) + '\n')
     changes = {f'data.{split}.metainfo.classes': str(root / 'classes.txt') for split in ('train', 'val', 'test')}
     chain = read_chain(toy_chain(root, **changes))
-    assert DetectionTask().classes(chain) == CLASSES
-    config = stage_config(chain, 'teacher', root, {})
+    assert DetectionTask().classes(chain.final) == CLASSES
+    config = stage_config(chain.stages['teacher'], root, {})
     assert config.model.bbox_head.num_classes == 2
     assert tuple(config.train_dataloader.dataset.metainfo.classes) == CLASSES
-    assert tuple(deploy_config(chain, 'teacher').test_dataloader.dataset.metainfo.classes) == CLASSES
+    assert tuple(deploy_config(chain.stages['teacher']).test_dataloader.dataset.metainfo.classes) == CLASSES
 
 
 def test_a_name_for_a_file_that_is_not_there_is_refused(root):
     chain = read_chain(toy_chain(root, **{'data.train.metainfo.classes': 'classes.txt'}))
     with pytest.raises(ConfigError, match=r"data.train.metainfo.classes is the string 'classes.txt'.*no such file"):
-        stage_config(chain, 'teacher', root, {})
+        stage_config(chain.stages['teacher'], root, {})
 
 
 @pytest.mark.parametrize(('kind', 'count'), [('PDVOCDataset', 25), ('CocoDataset', 90)])

@@ -9,7 +9,7 @@ from pathlib import Path
 import mmpd
 from mmpd.chain.chain import read_chain
 from mmpd.chain.deploy import bench_config, deploy_config
-from mmpd.chain.stage import stage_config
+from mmpd.chain.stage_config import stage_config
 from mmpd.data.reduction import reduce_image
 from mmpd.io.plain import export_plain
 from mmpd.io.state import load_into
@@ -49,13 +49,13 @@ def student(tmp_path_factory):
     """A Runner checkpoint of a Distiller whose student sees something, exported, with both dumped configs."""
     root = tmp_path_factory.mktemp('deploy')
     chain = read_chain(toy_chain(root))
-    config = stage_config(chain, 'student', root / 'work', {})
+    config = stage_config(chain.stages['student'], root / 'work', {})
     distiller = build_model(config.model)
     distiller.student.load_state_dict(save_weights(config.model.student, root / 'confident.pth').state_dict())
     meta = dict(dataset_meta=dict(classes=CLASSES), epoch=1, iter=1)
     torch.save(dict(state_dict=distiller.state_dict(), meta=meta, message_hub={}), root / 'epoch_1.pth')
     export_plain(root / 'epoch_1.pth', root / 'student.pth')
-    deploy_config(chain, 'student').dump(root / 'deploy.py')
+    deploy_config(chain.stages['student']).dump(root / 'deploy.py')
     hr = cv2.imread(str(root / 'voc/JPEGImages/test_0.png'))
     cv2.imwrite(str(root / 'lr.png'), reduce_image(hr, Fraction(2)))
     return chain, root
@@ -63,7 +63,7 @@ def student(tmp_path_factory):
 
 def boxes_inside_mmpd(chain, root: Path) -> dict[str, np.ndarray]:
     """The bench config on the HR image; boxes in original, which are HR, pixels."""
-    config = bench_config(chain, 'student')
+    config = bench_config(chain.stages['student'])
     net = build_model(config.model).eval()
     load_into(net, root / 'student.pth')
     with DefaultScope.overwrite_default_scope('mmdet'):

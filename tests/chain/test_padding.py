@@ -8,7 +8,7 @@ from mmpd.chain.chain import read_chain
 from mmpd.chain.deploy import bench_config, deploy_config
 from mmpd.chain.detector import detector_config, takes_any_size
 from mmpd.chain.sizes import pair_divisor
-from mmpd.chain.stage import stage_config
+from mmpd.chain.stage_config import stage_config
 from mmpd.data.preprocessor import PairDataPreprocessor
 from mmpd.distill.distiller import Distiller
 from tests.toys import build_distiller, toy_chain, toy_pair_batch, toy_retinanet, unfrozen
@@ -114,7 +114,7 @@ def test_training_testing_and_deployment_pad_alike(tmp_path, ratio, guide, stude
     chain.stages.assistant.detector = toy(guide, 32)
     chain.stages.student.detector = toy(student, 32)
     chain = read_chain(chain)
-    model = stage_config(chain, 'student', tmp_path, {}).model
+    model = stage_config(chain.stages['student'], tmp_path, {}).model
     trained = PairDataPreprocessor(
         *(
             DetDataPreprocessor(pad_size_divisor=model[who].data_preprocessor.pad_size_divisor)
@@ -122,7 +122,7 @@ def test_training_testing_and_deployment_pad_alike(tmp_path, ratio, guide, stude
         ),
         Fraction(model.ratio),
     )
-    tested, deployed = (make(chain, 'student').model.data_preprocessor for make in (bench_config, deploy_config))
+    tested, deployed = (make(chain.stages['student']).model.data_preprocessor for make in (bench_config, deploy_config))
     divisors = (trained.paired_student, tested, deployed)
     assert [part.pad_size_divisor for part in divisors] == [divisor] * 3
 

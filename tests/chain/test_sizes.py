@@ -2,11 +2,10 @@
 
 from fractions import Fraction
 
-from mmpd.chain.chain import Chain
 from mmpd.chain.sizes import lr_size
+from mmpd.chain.stage import Stage
 from mmpd.data.pair import ReduceResolution
 from mmpd.det.task import DetectionTask
-from mmpd.evaluation.cost import stage_size
 
 import numpy as np
 import pytest
@@ -19,9 +18,9 @@ RATIOS = st.sampled_from(['1', '2', '4', '3', '3/2', '4/3', '5/2', '19/10'])
 SIDES = st.integers(16, 400)
 
 
-def chain_of(ratio: str, hr_scale: tuple[int, int]) -> Chain:
-    config = Config(dict(data=dict(hr_scale=hr_scale), stages=dict(student=dict(size='lr'))))
-    return Chain(config, Fraction(ratio), config.stages)
+def student(ratio: str, hr_scale: tuple[int, int]) -> Stage:
+    config = Config(dict(data=dict(hr_scale=hr_scale)))
+    return Stage('student', config, config, DetectionTask(), Fraction(ratio))
 
 
 def test_sizes_by_hand():
@@ -34,12 +33,12 @@ def test_sizes_by_hand():
 @given(ratio=RATIOS, hr_scale=st.tuples(SIDES, SIDES), size=st.tuples(SIDES, SIDES))
 def test_native_lr_images_pass_the_deploy_config_unchanged(ratio, hr_scale, size):
     """A camera that gives what training saw: any image, resized into hr_scale and reduced."""
-    task, chain = DetectionTask(), chain_of(ratio, hr_scale)
+    stage = student(ratio, hr_scale)
     image = Resize(scale=hr_scale, keep_ratio=True)(dict(img=np.zeros((*size, 3), np.uint8)))
     if min(image['img'].shape[:2]) < 1:
         return
     native = ReduceResolution(ratio)(image)['img']
-    (resize,) = (step for step in task.deploy_pipeline(chain, 'student') if step['type'] == 'Resize')
+    (resize,) = (step for step in stage.task.deploy_pipeline(stage) if step['type'] == 'Resize')
     again = Resize(scale=resize['scale'], keep_ratio=resize['keep_ratio'])(dict(img=native))
     assert again['img'].shape == native.shape and again['scale_factor'] == (1, 1)
 
@@ -53,4 +52,4 @@ def test_the_size_is_what_the_reduction_makes(ratio, size):
 
 @pytest.mark.parametrize('ratio', ['3/2', '4/3', '3'])
 def test_the_cost_is_counted_at_that_size(ratio):
-    assert stage_size(chain_of(ratio, (1000, 600)), 'student') == lr_size((1000, 600), Fraction(ratio))
+    assert student(ratio, (1000, 600)).image_size == lr_size((1000, 600), Fraction(ratio))

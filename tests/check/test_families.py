@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mmpd.chain.chain import Chain
-from mmpd.chain.stage import stage_config
+from mmpd.chain.stage_config import stage_config
 from mmpd.check.data import read_train_data, real_batches
 from mmpd.check.preflight import build_stage, check_stage, quiet
 from mmpd.check.step import decode_finding, guide_confidence, loss_rows
@@ -41,7 +41,7 @@ def make_confident(net: nn.Module) -> None:
 def stage_and_batches(chain: Chain, name: str) -> tuple[Any, list[dict]]:
     with quiet(), DefaultScope.overwrite_default_scope('mmdet'):
         torch.manual_seed(0)
-        config = stage_config(chain, name, 'work_dirs', {})
+        config = stage_config(chain.stages[name], 'work_dirs', {})
         model = build_stage(config, None, None)
         make_confident(model.guide)
         return model.train(), real_batches(read_train_data(config, None), config, 2)
@@ -53,11 +53,11 @@ def total_loss(model: Any, batch: dict) -> torch.Tensor:
 
 def test_a_detr_with_more_queries_than_feature_cells_is_told_what_to_lower(voc):
     chain = toy_family('pd_voc_dino', voc, **{'stages.student.overrides.num_queries': 500})
-    (problem,) = check_stage(chain, 'student', {}).errors
+    (problem,) = check_stage(chain.stages['student'], {}).errors
     assert 'stages.student.overrides.num_queries = 500' in str(problem)
     cells = int(re.search(r'(\d+) feature cells', str(problem)).group(1))
     fitting = toy_family('pd_voc_dino', voc, **{'stages.student.overrides.num_queries': cells})
-    assert check_stage(fitting, 'student', {}).errors == []
+    assert check_stage(fitting.stages['student'], {}).errors == []
 
 
 def test_every_config_has_a_toy_version():
@@ -74,7 +74,7 @@ def test_every_term_reaches_the_student_and_training_lowers_them(name, stage, vo
     chain = toy_family(name, voc)
     model, batches = stage_and_batches(chain, stage)
     rows, unreached = loss_rows(model, batches)
-    assert {row.term for row in rows if row.term} == set(chain.stages[stage].terms)
+    assert {row.term for row in rows if row.term} == set(chain.stages[stage].entry.terms)
     for row in rows:
         assert torch.isfinite(torch.tensor([row.value, row.gradient])).all(), row
         if row.term:
@@ -125,10 +125,8 @@ def test_a_deployed_fsr_neck_meets_the_guides_grid_on_every_image_size(width, vo
 
 
 def test_roi_term_is_zero_between_equal_networks(voc):
-    chain = toy_family('pd_voc_faster_rcnn', voc)
-    chain.stages['assistant'].guide = 'student'
-    chain.stages['student'].size = 'hr'
-    chain.stages['student'].guide = None
+    twin = {'stages.assistant.guide': 'student', 'stages.student.size': 'hr', 'stages.student.guide': None}
+    chain = toy_family('pd_voc_faster_rcnn', voc, **twin, **{'stages.student.init_from': None})
     model, batches = stage_and_batches(chain, 'assistant')
     model.student.load_state_dict(model.guide.state_dict())
     model.student.eval()

@@ -12,7 +12,7 @@ from mmpd.align.plan import Level
 from mmpd.chain.chain import read_chain
 from mmpd.chain.detector import detector_config
 from mmpd.check.data import fitting_sizes, uncovered, union
-from mmpd.check.preflight import StageCheck, check_chain, preflight
+from mmpd.check.preflight import StageCheck, check_stages, preflight
 from mmpd.check.step import LossRow, loss_findings
 from mmpd.check.tables import print_checks, print_oracle
 from mmpd.errors import ConfigError
@@ -29,7 +29,7 @@ def root(tmp_path_factory) -> Path:
 
 
 def check(root: Path, stage: str, checkpoints: dict[str, str] | None = None, **changes: Any) -> StageCheck:
-    (result,) = check_chain(read_chain(toy_chain(root, **changes)), [stage], checkpoints)
+    (result,) = check_stages([read_chain(toy_chain(root, **changes)).stages[stage]], checkpoints)
     return result
 
 
@@ -180,7 +180,7 @@ def test_warnings_name_what_is_lost(root):
 def test_preflight_raises_every_error_at_once(root):
     config = toy_chain(root, **{'stages.teacher.overrides.backbone.frozen_stages': 1, 'data.batch_size': 64})
     with pytest.raises(ConfigError, match=r'(?s)--no-check.*frozen_stages.*batch_size'):
-        preflight(read_chain(config), ['teacher'], {}, Console(file=io.StringIO()))
+        preflight([read_chain(config).stages['teacher']], {}, Console(file=io.StringIO()))
 
 
 def test_the_report_prints_levels_partners_losses_and_the_verdict(root):

@@ -81,10 +81,10 @@ sys.modules['mmpretrain'] = None
 import mmpd, mmpd.check.preflight, mmpd.cls.voc_crops
 from mmengine.config import Config
 from mmpd.chain.chain import read_chain
-from mmpd.chain.stage import stage_config
+from mmpd.chain.stage_config import stage_config
 from tests.toys import build_model, toy_chain
 chain = read_chain(toy_chain(sys.argv[1]))
-build_model(stage_config(chain, 'teacher', sys.argv[1], {}).model)
+build_model(stage_config(chain.stages['teacher'], sys.argv[1], {}).model)
 assert not any(name.startswith('mmpretrain.') for name in sys.modules)
 try:
     Config.fromfile('configs/classification/pd_voc_crops.py')

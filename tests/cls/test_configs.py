@@ -4,7 +4,7 @@ from pathlib import Path
 
 from mmpd.chain.chain import Chain, is_chain, read_chain
 from mmpd.chain.deploy import bench_config, deploy_config
-from mmpd.chain.stage import stage_config
+from mmpd.chain.stage_config import stage_config
 from tests.cls.toy_classifiers import build, pair_batch, save_weights, step
 
 import pytest
@@ -37,19 +37,19 @@ def test_every_stage_builds_and_takes_a_step(path: Path, tmp_path: Path):
     files = {name: str(tmp_path / f'{name}.pth') for name in chain.stages}
     side = chain.config.data.hr_scale[0]
     for name, stage in chain.stages.items():
-        save_weights(deploy_config(chain, name).model, Path(files[name]))
-        config = stage_config(chain, name, tmp_path, files)
+        save_weights(deploy_config(stage).model, Path(files[name]))
+        config = stage_config(stage, tmp_path, files)
         assert config.train_dataloader.dataset.type == 'mmdet.SeededDataset'
         decay = config.param_scheduler[-1]
         assert decay.type == ('CosineAnnealingLR' if 'voc_crops' in path.stem else 'MultiStepLR')
-        assert bench_config(chain, name).test_evaluator.type == 'mmdet.PDAccuracy'
-        if not stage.get('guide'):
+        assert bench_config(stage).test_evaluator.type == 'mmdet.PDAccuracy'
+        if not stage.guide:
             continue
         distiller = build(config.model)
         distiller.init_weights()
         losses = step(distiller, pair_batch(config.model.ratio, side, n=2))
         named = {name: loss for name, loss in losses.items() if name.startswith('loss')}  # others are only logged
-        assert set(named) == {'loss', *(f'loss_{term}' for term, config in stage.terms.items() if config)}
+        assert set(named) == {'loss', *(f'loss_{term}' for term, config in stage.entry.terms.items() if config)}
         assert all(loss > 0 or name == 'loss_mmd' for name, loss in named.items()), losses  # MMD² is unbiased
         assert all(loss.isfinite() for loss in losses.values()), losses
         distiller.parse_losses(losses)[0].backward()

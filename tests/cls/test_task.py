@@ -5,8 +5,7 @@ from pathlib import Path
 
 from mmpd.chain.chain import Chain, read_chain
 from mmpd.chain.deploy import deploy_config
-from mmpd.chain.stage import stage_config, stage_detector
-from mmpd.chain.task import task_of
+from mmpd.chain.stage_config import stage_config
 from mmpd.cls.data import ClassFolders
 from mmpd.cls.metric import PDAccuracy
 from mmpd.data.reduction import reduce_image
@@ -59,7 +58,7 @@ def build_dataset(loader: dict):
 
 
 def test_a_training_sample_is_one_crop_at_two_sizes_the_same_each_time(folders: Path):
-    config = stage_config(toy_chain(folders), 'student', 'unused', {})
+    config = stage_config(toy_chain(folders).stages['student'], 'unused', {})
     dataset = build_dataset(config.train_dataloader)
     sample = dataset[1]
     hr, lr = sample['inputs']['hr'], sample['inputs']['lr']
@@ -75,29 +74,31 @@ def test_a_training_sample_is_one_crop_at_two_sizes_the_same_each_time(folders: 
 
 def test_a_test_image_is_what_the_student_was_trained_on_and_deployed_with(folders: Path):
     chain = toy_chain(folders)
-    bench = build_dataset(stage_config(chain, 'student', 'unused', {}).test_dataloader)[0]
-    deployed = build_dataset(deploy_config(chain, 'student').test_dataloader)[0]
-    hr = build_dataset(stage_config(chain, 'teacher', 'unused', {}).test_dataloader)[0]['inputs']
+    bench = build_dataset(stage_config(chain.stages['student'], 'unused', {}).test_dataloader)[0]
+    deployed = build_dataset(deploy_config(chain.stages['student']).test_dataloader)[0]
+    hr = build_dataset(stage_config(chain.stages['teacher'], 'unused', {}).test_dataloader)[0]['inputs']
     reduced = reduce_image(np.ascontiguousarray(hr.permute(1, 2, 0).numpy()), Fraction(2), 'bilinear')
     np.testing.assert_array_equal(bench['inputs'].permute(1, 2, 0), reduced)
     assert bench['inputs'].shape == deployed['inputs'].shape == (3, 16, 16)
-    assert not any('mmdet' in step['type'] for step in deploy_config(chain, 'student').test_dataloader.dataset.pipeline)
+    assert not any(
+        'mmdet' in step['type'] for step in deploy_config(chain.stages['student']).test_dataloader.dataset.pipeline
+    )
 
 
 @pytest.mark.parametrize(('ratio', 'side'), [(2, 16), (4, 8)])
 def test_a_position_embedding_is_made_for_the_students_images(folders: Path, ratio: int, side: int):
     chain = toy_chain(folders, ratio)
-    assert stage_detector(chain, 'student').backbone.img_size == side
-    assert 'img_size' not in stage_detector(chain, 'teacher').backbone
+    assert chain.stages['student'].network.backbone.img_size == side
+    assert 'img_size' not in chain.stages['teacher'].network.backbone
 
 
 def test_classes_are_counted_in_the_folders_unless_they_are_given(folders: Path):
     chain = toy_chain(folders)
-    assert task_of(chain).classes(chain) == CLASSES
-    assert stage_detector(chain, 'student').head.num_classes == 3
-    assert stage_detector(toy_chain(folders, **{'data.num_classes': 7}), 'student').head.num_classes == 7
+    assert chain.final.task.classes(chain.final) == CLASSES
+    assert chain.stages['student'].network.head.num_classes == 3
+    assert toy_chain(folders, **{'data.num_classes': 7}).stages['student'].network.head.num_classes == 7
     cub = toy_chain(folders, **{'data.train.dataset': dict(type='CUB', data_root='nowhere', split='train')})
-    assert stage_detector(cub, 'teacher').head.num_classes == 200
+    assert cub.stages['teacher'].network.head.num_classes == 200
 
 
 @pytest.mark.parametrize(
@@ -111,7 +112,7 @@ def test_classes_are_counted_in_the_folders_unless_they_are_given(folders: Path)
 def test_wrong_data_settings_are_named(folders: Path, changes: dict, message: str):
     chain = toy_chain(folders, **changes)
     with pytest.raises(ConfigError, match=message):
-        stage_config(chain, 'student', 'unused', {})
+        stage_config(chain.stages['student'], 'unused', {})
 
 
 def test_a_listed_class_folder_keeps_its_number_and_the_rest_is_left_out(folders: Path, tmp_path: Path):

@@ -1,8 +1,8 @@
 from mmpd.chain.chain import read_chain
 from mmpd.chain.deploy import bench_config, deploy_config
-from mmpd.chain.stage import stage_config, stage_detector
+from mmpd.chain.stage_config import stage_config
 from mmpd.errors import CheckpointError, ConfigError
-from mmpd.evaluation.measure import final_stage, measure, network_of, read_config
+from mmpd.evaluation.measure import measure, network_of, read_config
 from mmpd.io.read import check_classes
 from mmpd.run.progress import listening
 from tests.toys import CLASSES, save_weights, toy_chain, toy_retinanet
@@ -20,23 +20,16 @@ def chain(tmp_path) -> Config:
 @pytest.fixture
 def weights(tmp_path, chain) -> str:
     """Weights of the student, whose boxes are not all below the score threshold."""
-    save_weights(stage_detector(read_chain(chain), 'student'), tmp_path / 'student.pth')
+    save_weights(read_chain(chain).stages['student'].network, tmp_path / 'student.pth')
     return str(tmp_path / 'student.pth')
-
-
-def test_final_stage_is_the_distilled_lr_one(chain) -> None:
-    plain = {**chain.stages.student, 'guide': None, 'init_from': None}
-    stages = dict(teacher=chain.stages.teacher, student=chain.stages.student, control=Config(plain)._cfg_dict)
-    assert final_stage(stages) == 'student'
-    assert final_stage({'teacher': chain.stages.teacher, 'control': stages['control']}) == 'control'
-    assert final_stage({'teacher': chain.stages.teacher}) == 'teacher'
 
 
 def test_four_kinds_of_config_mean_the_same_network(tmp_path, chain) -> None:
     read = read_chain(chain)
-    stage = stage_config(read, 'student', tmp_path, dict(assistant='a.pth'))
+    stage = stage_config(read.stages['student'], tmp_path, dict(assistant='a.pth'))
     networks = [
-        network_of(config) for config in (chain, stage, bench_config(read, 'student'), deploy_config(read, 'student'))
+        network_of(config)
+        for config in (chain, stage, bench_config(read.stages['student']), deploy_config(read.stages['student']))
     ]
     for network in networks:
         assert network.config.model == networks[0].config.model
@@ -52,9 +45,9 @@ def test_split_and_stage(chain) -> None:
     with pytest.raises(ConfigError, match="--stage boss.*'teacher', 'assistant', 'student'"):
         network_of(chain, 'boss')
     with pytest.raises(ConfigError, match='no chain'):
-        network_of(bench_config(read_chain(chain), 'student'), 'student')
+        network_of(bench_config(read_chain(chain).stages['student']), 'student')
     with pytest.raises(ConfigError, match='val_dataloader is missing'):
-        network_of(deploy_config(read_chain(chain), 'student'), split='val')
+        network_of(deploy_config(read_chain(chain).stages['student']), split='val')
 
 
 def test_missing_config() -> None:
@@ -66,7 +59,7 @@ def test_measure_is_the_same_through_chain_and_bench(chain, weights, tmp_path) -
     heard = []
     with listening(lambda *event: heard.append(event)):
         from_chain = measure(chain, weights, show_dir=tmp_path / 'shown')
-    assert from_chain == measure(bench_config(read_chain(chain), 'student'), weights)
+    assert from_chain == measure(bench_config(read_chain(chain).stages['student']), weights)
     assert {'AP', 'AP50', 'AP50_11', 'AP75', 'gt_small'} <= from_chain.metrics.keys()
     assert set(from_chain.per_class) <= set(CLASSES)
     assert [event[1:] for event in heard] == [('test', 1, 1)]
@@ -80,7 +73,7 @@ def test_measure_is_the_same_through_chain_and_bench(chain, weights, tmp_path) -
 )  # fmt: skip
 def test_weights_are_not_measured_at_another_resolution_than_their_own(chain, weights, tmp_path, changes, words):
     """Measuring at twice the resolution works, and tells nothing about the network that ships."""
-    bench_config(read_chain(chain), 'student').dump(tmp_path / 'bench.py')
+    bench_config(read_chain(chain).stages['student']).dump(tmp_path / 'bench.py')
     chain.merge_from_dict(changes)
     with pytest.raises(ConfigError, match=f'{words}.*--cfg-options.*bench.py'):
         measure(chain, weights)

@@ -1,6 +1,5 @@
 from mmpd.chain.chain import read_chain
 from mmpd.chain.deploy import deploy_config
-from mmpd.chain.stage import stage_detector
 from mmpd.data.reduction import reduce_image
 from mmpd.errors import DataError
 from mmpd.evaluation.measure import network_of
@@ -16,7 +15,7 @@ from mmdet.apis import inference_detector, init_detector
 @pytest.fixture
 def student(tmp_path):
     chain = toy_chain(tmp_path)
-    save_weights(stage_detector(read_chain(chain), 'student'), tmp_path / 'student.pth')
+    save_weights(read_chain(chain).stages['student'].network, tmp_path / 'student.pth')
     return chain, tmp_path / 'student.pth', tmp_path / 'voc/JPEGImages/test_0.png'
 
 
@@ -32,7 +31,7 @@ def test_an_hr_image_is_reduced_and_boxes_are_in_its_pixels(student) -> None:
 
 def test_the_deploy_config_gives_stock_mmdets_boxes(student) -> None:
     chain, weights, image = student
-    config = deploy_config(read_chain(chain), 'student')
+    config = deploy_config(read_chain(chain).stages['student'])
     predictor = Predictor(network_of(config), weights, 'cpu')
     assert predictor.classes == CLASSES
     ours = predictor(image)

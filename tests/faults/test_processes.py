@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from mmpd.chain.chain import read_chain
-from mmpd.chain.stage import stage_config
+from mmpd.chain.stage_config import stage_config
 from mmpd.io.read import load_checkpoint
 from tests.faults.client import ROOT, ChainServer, UncutChain, differences
 from tests.faults.conftest import write_chain
@@ -78,7 +78,7 @@ def test_losses_of_a_rank_are_those_of_its_images_in_one_process(pair, stage):
     uncut, probe, _ = pair
     config = Config.fromfile(uncut.config)
     guides = {name: str(uncut.work_dir / f'{name}/{name}_best.pth') for name in ('teacher', 'assistant')}
-    config = stage_config(read_chain(config), stage, uncut.work_dir, guides)
+    config = stage_config(read_chain(config).stages[stage], uncut.work_dir, guides)
     with DefaultScope.overwrite_default_scope('mmdet'):
         dataset = DATASETS.build(config.train_dataloader.dataset)
     index = {dataset.get_data_info(i)['img_id']: i for i in range(len(dataset))}

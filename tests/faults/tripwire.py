@@ -66,10 +66,10 @@ class Tripwire:
 
         make, call_hook, update = stages.stage_config, Runner.call_hook, OptimWrapper.update_params
 
-        def stage_config(chain, name, *args):
-            self.stage = name
+        def stage_config(stage, *args):
+            self.stage = stage.name
             self.tick('between')
-            return make(chain, name, *args)
+            return make(stage, *args)
 
         def hooked(runner, fn_name, **kwargs):
             if fn_name == 'after_val_iter':

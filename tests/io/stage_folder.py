@@ -6,7 +6,6 @@ from pathlib import Path
 
 from mmpd.chain.chain import Chain
 from mmpd.chain.deploy import bench_config, deploy_config
-from mmpd.chain.stage import stage_detector
 from tests.toys import CLASSES, build_model
 
 import torch
@@ -17,9 +16,9 @@ def write_stage(chain: Chain, folder: Path, name: str = 'student') -> Path:
     """deploy.py, bench.py and `<name>_best.pth` of a stage in `folder`/`name`."""
     folder = folder / name
     folder.mkdir(parents=True, exist_ok=True)
-    deploy_config(chain, name).dump(folder / 'deploy.py')
-    bench_config(chain, name).dump(folder / 'bench.py')
-    net = build_model(stage_detector(chain, name))
+    deploy_config(chain.stages[name]).dump(folder / 'deploy.py')
+    bench_config(chain.stages[name]).dump(folder / 'bench.py')
+    net = build_model(chain.stages[name].network)
     net.init_weights()
     make_confident(net)
     meta = dict(dataset_meta=dict(classes=CLASSES))

@@ -5,7 +5,7 @@ import pickle
 from pathlib import Path
 
 from mmpd.chain.chain import read_chain
-from mmpd.chain.stage import stage_config
+from mmpd.chain.stage_config import stage_config
 from mmpd.distill.guide import Frozen
 from mmpd.errors import CheckpointError
 from mmpd.io.read import load_checkpoint
@@ -45,7 +45,7 @@ def of(model: dict) -> dict:
 
 def load_as_guide(root: Path, file: str | Path) -> Frozen:
     """`file` as the teacher of stage `assistant`, as the Distiller loads it."""
-    config = stage_config(read_chain(toy_chain(root)), 'assistant', root / 'work', {'teacher': str(file)})
+    config = stage_config(read_chain(toy_chain(root)).stages['assistant'], root / 'work', {'teacher': str(file)})
     with DefaultScope.overwrite_default_scope('mmdet'):
         frozen = Frozen(config.model.guide, config.model.guide_checkpoint)
     frozen.load()
@@ -168,7 +168,7 @@ def test_init_from_a_file_that_fits_less_than_half(tmp_path):
 def test_resuming_from_another_networks_file_is_refused(root, weights, tmp_path):
     """mmengine takes what fits, warns, and goes on from random weights."""
     chain = read_chain(toy_chain(root))
-    config = stage_config(chain, 'teacher', tmp_path, {})
+    config = stage_config(chain.stages['teacher'], tmp_path, {})
     config.default_hooks.logger = None
     train(config)
     file = tmp_path / 'teacher/epoch_1.pth'

@@ -4,7 +4,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from mmpd.chain.chain import read_chain
-from mmpd.chain.stage import stage_config
+from mmpd.chain.stage_config import stage_config
 from mmpd.io.read import load_checkpoint
 from mmpd.io.resume import latest_intact
 from mmpd.run.stages import run_stages
@@ -43,7 +43,7 @@ def root(tmp_path_factory) -> Path:
 def assistant_stage(root: Path, work_dir: Path, epochs: int, **changes):
     """Config of the stage `assistant`, whose teacher has weights; no validation but the last."""
     config = toy_chain(root, epochs=epochs, **{'schedule.val_interval': epochs, **changes})
-    return stage_config(read_chain(config), 'assistant', work_dir, {'teacher': str(root / 'teacher.pth')})
+    return stage_config(read_chain(config).stages['assistant'], work_dir, {'teacher': str(root / 'teacher.pth')})
 
 
 def run(config) -> list[dict[str, float]]:

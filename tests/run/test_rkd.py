@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from mmpd.chain.chain import read_chain
-from mmpd.chain.stage import stage_config
+from mmpd.chain.stage_config import stage_config
 from mmpd.io.read import load_checkpoint
 from mmpd.io.resume import latest_intact
 from mmpd.run.train import train
@@ -41,7 +41,7 @@ def stage(root: Path, work_dir: Path, cut: int = -1, **changes):
     config.stages.student.init_from = None
     config.optim_wrapper.optimizer = dict(type='Adam', lr=1e-3)
     config.custom_hooks = [dict(type='CutAtHook', at=cut), dict(type='EMAHook')]
-    return stage_config(read_chain(config), 'student', work_dir, {'assistant': str(root / 'guide.pth')})
+    return stage_config(read_chain(config).stages['student'], work_dir, {'assistant': str(root / 'guide.pth')})
 
 
 def last(work_dir: Path) -> dict:

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from mmpd.chain.chain import read_chain
+from mmpd.chain.datasets import innermost
 from mmpd.chain.deploy import bench_config, deploy_config
-from mmpd.chain.stage import stage_config
-from mmpd.check.preflight import check_chain
+from mmpd.chain.stage_config import stage_config
+from mmpd.check.preflight import check_stages
 from mmpd.errors import ConfigError
 from mmpd.evaluation.measure import measure
 from mmpd.run.stages import run_stages
@@ -23,7 +24,7 @@ def test_a_chain_trains_and_its_student_is_measured_by_set(tmp_path: Path):
     assert student.name == 'student_best.pth'
     keys = torch.load(student, weights_only=True)['state_dict'].keys()
     assert all(key.startswith('backbone.') for key in keys)  # neither guide nor terms
-    result = measure(bench_config(chain, 'student'), student)
+    result = measure(bench_config(chain.stages['student']), student)
     assert set(result.metrics) == {'PSNR_Y', 'SSIM_Y', 'PSNR_RGB', 'SSIM_RGB'}
     assert {name: row['images'] for name, row in result.per_class.items()} == {'A': 2, 'B': 1}
     again = measure(Config.fromfile(student.parent / 'student.py'), student)
@@ -56,7 +57,7 @@ def test_the_preflight_tries_every_term(tmp_path: Path):
         zoom_in=None,
     )
     chain = read_chain(toy_chain(tmp_path, **{f'stages.student.terms.{key}': value for key, value in terms.items()}))
-    teacher, student = check_chain(chain)
+    teacher, student = check_stages(chain.stages.values())
     assert not teacher.errors and not student.errors
     names = {row.name for row in student.losses if row.gradient > 0}
     assert names == {'loss_rec', 'loss_logits', 'loss_zoom_out', 'loss_consistency', 'loss_affinity'}
@@ -65,11 +66,11 @@ def test_the_preflight_tries_every_term(tmp_path: Path):
 
 def test_pipelines_are_those_of_the_ratio(tmp_path: Path):
     chain = read_chain(toy_chain(tmp_path, ratio=4))
-    config = stage_config(chain, 'student', 'unused', {'teacher': 'x'})
-    pair = next(step for step in config.train_dataloader.dataset.pipeline if step['type'] == 'AlignedPair')
+    config = stage_config(chain.stages['student'], 'unused', {'teacher': 'x'})
+    pair = next(step for step in innermost(config.train_dataloader.dataset).pipeline if step['type'] == 'AlignedPair')
     assert (pair.ratio, tuple(pair.patch), pair.operator) == ('4', (16, 16), 'bicubic')
     assert config.model.student.backbone.scale == config.model.guide.backbone.scale == 4
-    deploy = deploy_config(chain, 'student')
+    deploy = deploy_config(chain.stages['student'])
     assert 'mmpd.sr.register' in deploy.custom_imports.imports
     assert [step['type'] for step in deploy.test_dataloader.dataset.pipeline] == ['LoadImageFromFile', 'PackSRInputs']
 
@@ -87,8 +88,8 @@ def test_pipelines_are_those_of_the_ratio(tmp_path: Path):
 def test_wrong_chains_are_named(tmp_path: Path, changes: dict, message: str):
     chain = read_chain(toy_chain(tmp_path, **changes))
     with pytest.raises(ConfigError, match=message):
-        for name in chain.stages:
-            stage_config(chain, name, 'unused', {'teacher': 'x'})
+        for stage in chain.stages.values():
+            stage_config(stage, 'unused', {'teacher': 'x'})
 
 
 def test_bfloat16_training_keeps_float32_weights_and_losses(tmp_path: Path):

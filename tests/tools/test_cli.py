@@ -170,8 +170,9 @@ def test_ablate_refuses_counts_below_one(trained, option) -> None:
 def test_ablate_leaves_out_a_row_that_cannot_be_trained_unless_it_was_asked_for(trained, tmp_path, capsys) -> None:
     ablate, chain = tool('ablate'), read_chain(Config.fromfile(trained[0]))
     asked = {}
-    ablate.check_chain = lambda rows, names, known, device: [
-        StageCheck(name, '2', findings=[error(f'stages.{name}', 'no')] if name in asked else []) for name in names
+    ablate.check_stages = lambda stages, known, device: [
+        StageCheck(name, '2', findings=[error(f'stages.{name}', 'no')] if name in asked else [])
+        for name in (stage.name for stage in stages)
     ]
     args = ablate.parse_args(['x', '--work-dir', str(tmp_path)])
     args.work_dir = tmp_path

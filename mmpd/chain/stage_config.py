@@ -1,0 +1,100 @@
+"""The ordinary mmengine config of one stage of a chain."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+
+from mmengine.config import Config, ConfigDict
+
+from .chain import CHAIN_KEYS
+from .datasets import dataloaders
+from .stage import Stage
+
+
+def stage_config(stage: Stage, work_dir: str | Path, checkpoints: Mapping[str, str]) -> Config:
+    """The ordinary mmengine config of one stage: dump it, and any mmengine Runner can run it.
+
+    Args:
+        checkpoints: stage name → file with its weights, for the stages that this one needs.
+    """
+    chain_config, task = stage.chain_config, stage.task
+    config = {key: copy.deepcopy(value) for key, value in chain_config.items() if key not in CHAIN_KEYS}
+    config.update(
+        default_scope=task.scope,
+        custom_imports=imports_of(stage),
+        model=stage_model(stage, checkpoints),
+        work_dir=str(Path(work_dir) / stage.name),
+        **dataloaders(stage),
+        val_evaluator=task.evaluator(),
+        test_evaluator=task.evaluator(),
+        **_loops(stage.schedule),
+    )
+    init_from = init_file(stage, checkpoints)
+    own = dict(stage.entry.get('runner') or {})
+    hooks = dict(config.get('default_hooks', {}))
+    hooks['checkpoint'] = {
+        **dict(type='mmdet.AtomicCheckpointHook', interval=1, max_keep_ckpts=2, rule='greater', stage=stage.name),
+        **dict(save_best=chain_config.get('save_best', task.best)),
+        **hooks.get('checkpoint', {}),
+    }
+    config['default_hooks'] = hooks
+    config['custom_hooks'] = [
+        dict(type='mmdet.SampleSeedHook'),
+        dict(type='mmdet.FiniteLossHook'),
+        dict(type='mmdet.EpochLengthHook'),
+        dict(type='SyncBuffersHook'),  # BN statistics of rank 0 alone would be saved, and resumed on every rank
+        *(copy.deepcopy(task.guide_hooks) if stage.guide else []),
+        *([dict(type='mmdet.InitFromHook', checkpoint=init_from)] if init_from else []),
+        *config.get('custom_hooks', []),
+        *own.pop('custom_hooks', []),
+    ]
+    result = Config(config)
+    result.merge_from_dict(own)
+    return result
+
+
+def stage_model(stage: Stage, checkpoints: Mapping[str, str]) -> ConfigDict:
+    """The model config of a stage: its plain network, or a Distiller around it; `checkpoints` as in `stage_config`."""
+    if not stage.guide:
+        return stage.network
+    return ConfigDict(
+        type='mmdet.Distiller',
+        student=stage.network,
+        guide=stage.guide.network,
+        guide_checkpoint=checkpoints.get(stage.guide.name),
+        ratio=str(stage.ratio / stage.guide.ratio),
+        align=stage.entry.get('align', 'auto'),
+        terms=stage.entry.terms,
+        guide_cache=stage.chain_config.get('guide_cache', 0),
+    )
+
+
+def init_file(stage: Stage, checkpoints: Mapping[str, str]) -> str | None:
+    """File with the weights that a stage starts from; the name of their stage where that is not in `checkpoints`."""
+    start = stage.init_from
+    return checkpoints.get(start.name, start.name) if isinstance(start, Stage) else start
+
+
+def imports_of(stage: Stage) -> dict:
+    """`custom_imports` of a stage: what its task needs, then what the chain config names."""
+    own, named = stage.task.imports, stage.chain_config.get('custom_imports', {}).get('imports', [])
+    return dict(imports=[*own, *(name for name in named if name not in own)], allow_failed_imports=False)
+
+
+def _loops(schedule: ConfigDict) -> dict:
+    """Epoch loop, warm-up, and cosine decay over `schedule.max_epochs` or, with `milestones`, × 0.1 at those epochs."""
+    epochs, warmup = schedule.max_epochs, schedule.get('warmup_iters', 500)
+    decay = dict(type='CosineAnnealingLR', T_max=epochs, end=epochs, convert_to_iter_based=True, eta_min_ratio=0.01)
+    if schedule.get('milestones'):
+        decay = dict(type='MultiStepLR', milestones=list(schedule.milestones), gamma=0.1, end=epochs)
+    return dict(
+        train_cfg=dict(type='EpochBasedTrainLoop', max_epochs=epochs, val_interval=schedule.get('val_interval', 1)),
+        val_cfg=dict(type='ValLoop'),
+        test_cfg=dict(type='TestLoop'),
+        param_scheduler=[
+            *([dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=warmup)] if warmup else []),
+            dict(**decay, begin=0, by_epoch=True),
+        ],
+    )
