@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from mmengine.config import ConfigDict
 
-from ..data.classes import read_classes
+from ..data.classes import coco_classes, read_classes, yolo_classes
 from ..errors import ConfigError
 
 if TYPE_CHECKING:
     from .stage import Stage
 
-SELF_SEEDED = ('SeededDataset', 'PDVOCDataset')
+SELF_SEEDED = ('SeededDataset', 'PDVOCDataset', 'PDYOLODataset')
 """Data sets whose samples depend on (seed, epoch, index) already; as the outermost they need no other around them."""
 
 
@@ -99,16 +99,34 @@ def with_pipeline(dataset: dict, pipeline: list[dict], **extra: Any) -> ConfigDi
 
 def _own_names(part: dict) -> None:
     """Names from a file are written out, and where a type has fewer colours than names, so are colours. In place."""
-    metainfo = part.get('metainfo') or {}
-    if metainfo.get('classes') is None:
-        return
-    if isinstance(metainfo['classes'], str):
-        metainfo['classes'] = read_classes(metainfo['classes'])
+    names = _names_of(part, 'metainfo.classes')
     palette = _known(part).get('palette')
-    if palette is not None and 'palette' not in metainfo and len(palette) < len(metainfo['classes']):
+    if names is None or (names == _known(part).get('classes') and 'metainfo' not in part):
+        return
+    part['metainfo'] = ConfigDict({**(part.get('metainfo') or {}), 'classes': names})
+    if palette is not None and 'palette' not in part['metainfo'] and len(palette) < len(names):
         from mmdet.visualization import get_palette
 
-        metainfo['palette'] = get_palette('random', len(metainfo['classes']))
+        part['metainfo']['palette'] = get_palette('random', len(names))
+
+
+def _names_of(part: dict, key: str) -> tuple[str, ...] | None:
+    """Class names of one data set, in label order: those given in `metainfo`, else those of its annotation file (COCO,
+    YOLO), else its type's own; None where neither is.
+
+    mmdet's CocoDataset falls back to COCO's 80 names, and so drops every object of one's own file in silence.
+    """
+    given = (part.get('metainfo') or {}).get('classes')
+    if given is not None:
+        return read_classes(given, key)
+    if bare_type(part) == 'PDYOLODataset':
+        return yolo_classes(part.get('data_root'), part.get('ann_file', 'data.yaml'))
+    if bare_type(part) == 'CocoDataset':
+        in_file = coco_classes(part.get('data_root'), part.get('ann_file', ''))
+        if in_file is not None:
+            return in_file
+    known = _known(part).get('classes')
+    return None if known is None else read_classes(known, key)
 
 
 def _known(part: dict) -> dict:
@@ -120,7 +138,7 @@ def _known(part: dict) -> dict:
 
 
 def class_names(dataset: dict, key: str) -> tuple[str, ...]:
-    """Class names of a split, in label order: those given in `metainfo`, else the type's own; () where neither is.
+    """Class names of a split, in label order: see `_names_of`; () where there are none.
 
     Args:
         dataset: config, wrapped or not. key: its place in the chain config, for the error.
@@ -130,12 +148,9 @@ def class_names(dataset: dict, key: str) -> tuple[str, ...]:
     """
     names: dict[tuple[str, ...], str] = {}
     for part in leaves(dataset):
-        given = (part.get('metainfo') or {}).get('classes')
-        given = _known(part).get('classes') if given is None else given
-        if given is not None:
-            names.setdefault(
-                read_classes(given, f'{key}.metainfo.classes'), f'{bare_type(part)} {part.get("ann_file", "")}'
-            )
+        own = _names_of(part, f'{key}.metainfo.classes')
+        if own is not None:
+            names.setdefault(own, f'{bare_type(part)} {part.get("ann_file", "")}')
     if len(names) > 1:
         (first, one), (second, other) = list(names.items())[:2]
         raise ConfigError(
@@ -153,4 +168,10 @@ def stock_dataset(dataset: ConfigDict) -> ConfigDict:
             part.setdefault('data_prefix', dict(sub_data_root=''))
             for key in ('unknown_classes', 'seed'):
                 part.pop(key, None)
+        if part.get('type') == 'PDYOLODataset':  # mmdet reads no YOLO text: names and colours are all it gets
+            names = _names_of(part, 'metainfo.classes')
+            kept = {key: part[key] for key in ('pipeline', 'test_mode', 'metainfo') if key in part}
+            part.clear()
+            part.update(type='CocoDataset', ann_file='', **kept)
+            part['metainfo'] = ConfigDict({**kept.get('metainfo', {}), 'classes': names})
     return dataset

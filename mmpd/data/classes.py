@@ -1,10 +1,15 @@
-"""Class names as a config gives them: a tuple, or a text file with one name a line."""
+"""Class names: as a config gives them (a tuple, or a text file with one name a line), or as COCO and YOLO files do."""
 
 from __future__ import annotations
 
+import json
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
-from ..errors import ConfigError
+import yaml
+
+from ..errors import ConfigError, DataError
 
 
 def read_classes(classes: object, key: str = 'metainfo.classes') -> tuple[str, ...]:
@@ -30,3 +35,51 @@ def read_classes(classes: object, key: str = 'metainfo.classes') -> tuple[str, .
     if len(set(classes)) < len(classes):
         raise ConfigError(f'{key} names a class twice: {classes!r}')
     return tuple(classes)
+
+
+def coco_classes(data_root: str | None, ann_file: str) -> tuple[str, ...] | None:
+    """The category names of a COCO file, in its order; None where there is no such file, or none in it."""
+    path = Path(data_root or '', ann_file)
+    if not ann_file or not path.is_file():
+        return None
+    return _categories(str(path), path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=8)
+def _categories(path: str, changed: int) -> tuple[str, ...] | None:
+    """Of a file that has not changed since; a chain asks for it many times."""
+    try:
+        content: Any = json.loads(Path(path).read_text(encoding='utf-8'))
+    except ValueError as error:
+        raise DataError(f'{path} (config key `ann_file`) is no JSON: {error}') from error
+    categories = content.get('categories') if isinstance(content, dict) else None
+    return tuple(str(category['name']) for category in categories) if categories else None
+
+
+def read_yaml(path: Path) -> dict:
+    """A data.yaml. Raises DataError: missing, no YAML, or no mapping."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding='utf-8'))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = error.strerror if isinstance(error, OSError) else f'it is no YAML ({error})'
+        raise DataError(f'{path} (config key `ann_file`) cannot be read: {reason}') from error
+    if not isinstance(content, dict):
+        raise DataError(f'{path} (config key `ann_file`) holds no keys; a YOLO data.yaml has names, train, val')
+    return content
+
+
+def yolo_classes(data_root: str | None, ann_file: str) -> tuple[str, ...]:
+    """The class names of a data.yaml, in the order of their indices.
+
+    Raises:
+        DataError: no `names`, or indices that are not 0 … n − 1.
+    """
+    path = Path(data_root or '', ann_file)
+    names = read_yaml(path).get('names')
+    if isinstance(names, dict):
+        if sorted(names) != list(range(len(names))):
+            raise DataError(f'names in {path} has the indices {sorted(names)}: number the classes from 0 without a gap')
+        names = [names[index] for index in range(len(names))]
+    if not isinstance(names, list) or not names:
+        raise DataError(f'names in {path} is {names!r}: give the class names as a list')
+    return tuple(str(name) for name in names)

@@ -32,14 +32,20 @@ class _DifficultCOCOeval(COCOeval):
         return mask_utils.iou(boxes, [truth['bbox'] for truth in truths], [0] * len(truths))
 
 
-def coco_ap(results: list[dict], num_classes: int) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+def coco_ap(
+    results: list[dict], num_classes: int, ignored: str = 'difficult'
+) -> tuple[dict[str, float], dict[str, np.ndarray]]:
     """COCO-style AP of the set (`AP`, `coco_AP50`, `AP75`, `AP_<size>`, `gt_<size>`), and `AP` per class.
+
+    Args:
+        ignored: what the objects with `gt_ignore` are: VOC's 'difficult' (matched by IoU), or COCO's 'crowd' (matched
+            by the share of the detection inside).
 
     A class without an object has NaN. Areas (of objects and of detections) are in HR pixels, boxes in original pixels.
     """
     truth, found = _coco_annotations(results)
     with contextlib.redirect_stdout(io.StringIO()):
-        evaluation = _DifficultCOCOeval(
+        evaluation = (COCOeval if ignored == 'crowd' else _DifficultCOCOeval)(
             _coco(truth, len(results), num_classes), _coco(found, len(results), num_classes), 'bbox'
         )
         evaluation.params.maxDets = [MAX_DETECTIONS]

@@ -36,6 +36,8 @@ class PDMetric(BaseMetric):
 
     Args:
         outfile: a .json file for the metrics with AP per class (`per_class` is also an attribute after an evaluation).
+        ignored: what `ignored_instances` are: 'difficult' objects of VOC, or 'crowd' regions of COCO, which match by
+            the share of the detection inside as pycocotools has it (in the COCO-style AP; the VOC AP knows no crowds).
 
     Raises:
         DataError: the split holds no object; a prediction is NaN or Inf.
@@ -44,8 +46,17 @@ class PDMetric(BaseMetric):
 
     default_prefix = 'pd'
 
-    def __init__(self, outfile: str | None = None, collect_device: str = 'cpu', prefix: str | None = None) -> None:
+    def __init__(
+        self,
+        outfile: str | None = None,
+        ignored: str = 'difficult',
+        collect_device: str = 'cpu',
+        prefix: str | None = None,
+    ) -> None:
+        if ignored not in ('difficult', 'crowd'):
+            raise ConfigError(f"PDMetric.ignored = {ignored!r}: use 'difficult' (VOC) or 'crowd' (COCO)")
         super().__init__(collect_device=collect_device, prefix=prefix)
+        self.ignored = ignored
         self.outfile = outfile
         self.per_class: dict[str, dict[str, float]] = {}
 
@@ -83,7 +94,7 @@ class PDMetric(BaseMetric):
         if not counts.any():
             raise DataError('the evaluated split holds no object to find; no AP can be computed')
         voc = voc_ap(results, len(classes))
-        coco, coco_per_class = coco_ap(results, len(classes))
+        coco, coco_per_class = coco_ap(results, len(classes), self.ignored)
         self.per_class = {
             name: {'gt': int(counts[c]), **{key: float(values[c]) for key, values in {**voc, **coco_per_class}.items()}}
             for c, name in enumerate(classes)
