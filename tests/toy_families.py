@@ -65,20 +65,14 @@ def faster_rcnn(depth: int) -> dict:
 
 
 def dino(depth: int) -> dict:
-    layer = dict(
-        self_attn_cfg=dict(embed_dims=32),
-        ffn_cfg=dict(embed_dims=32, feedforward_channels=16),
-    )
-    cross = dict(cross_attn_cfg=dict(embed_dims=32))
+    """At mmdet's own width of 256: its release 3.3.0 encodes positions for no other."""
+    layer = dict(ffn_cfg=dict(feedforward_channels=16))
     return merge(
         resnet(depth, first=1),
         dict(
-            neck=dict(out_channels=32),
             num_queries=5,
             encoder=dict(num_layers=1, layer_cfg=layer),
-            decoder=dict(num_layers=1, layer_cfg={**layer, **cross}),
-            positional_encoding=dict(num_feats=16),
-            bbox_head=dict(embed_dims=32),
+            decoder=dict(num_layers=1, layer_cfg=layer),
             dn_cfg=dict(group_cfg=dict(num_dn_queries=4)),
         ),
     )
