@@ -13,7 +13,7 @@ from tests.data.voc_folder import HEIGHT, WIDTH, draw
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmcv.transforms import LoadImageFromFile
 from PIL import Image
@@ -318,6 +318,7 @@ def test_problems_are_shown_together_up_to_ten(voc):
 EDITS = st.lists(st.tuples(st.integers(0, len(GOOD_XML) - 1), st.binary(max_size=3)), max_size=6)
 
 
+@settings(deadline=None)
 @given(edits=EDITS)
 def test_mutated_xml_is_read_or_refused(tmp_path_factory, edits):
     content = bytearray(GOOD_XML.encode())
