@@ -77,6 +77,11 @@ def takes_any_size(model: dict) -> bool:
     return kinds[0] in ANY_SIZE_BACKBONES and kinds[1] in ANY_SIZE_NECKS
 
 
+def pad_divisor(model: dict) -> int:
+    """What the sides of a network's images are padded to multiples of; 1 where they are not."""
+    return (model.get('data_preprocessor') or {}).get('pad_size_divisor', 1)
+
+
 def _says_divisor(overrides: dict | None) -> bool:
     return 'pad_size_divisor' in ((overrides or {}).get('data_preprocessor') or {})
 

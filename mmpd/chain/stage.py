@@ -9,7 +9,7 @@ from functools import cached_property
 
 from mmengine.config import Config, ConfigDict
 
-from .detector import detector_config
+from .detector import detector_config, pad_divisor
 from .keys import check_num_classes, check_sizes
 from .pyramid import finer_levels
 from .sizes import lr_size, pair_divisor
@@ -108,7 +108,6 @@ def _pad_as_paired(model: ConfigDict, guide: ConfigDict, ratio: Fraction) -> Non
 
     In place. Networks without a divisor in their preprocessor stay as they are where 1 will do.
     """
-    own, guides = ((part.get('data_preprocessor') or {}).get('pad_size_divisor', 1) for part in (model, guide))
-    needed = pair_divisor(own, guides, ratio)
-    if needed != own and model.get('data_preprocessor'):
+    needed = pair_divisor(pad_divisor(model), pad_divisor(guide), ratio)
+    if needed != pad_divisor(model) and model.get('data_preprocessor'):
         model.data_preprocessor.pad_size_divisor = needed

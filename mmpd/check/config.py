@@ -9,7 +9,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from ..chain.detector import walk_dicts
+from ..chain.detector import pad_divisor, walk_dicts
 
 
 @dataclass(frozen=True)
@@ -134,6 +134,25 @@ def _hook_traps(config: Config) -> Iterator[Finding]:
             yield warning(
                 'custom_hooks EMAHook.strict_load = False', 'weights that do not fit are left out in silence; remove it'
             )
+
+
+def padding_finding(guide: str, model: dict, checkpoint: str) -> Finding | None:
+    """A warning where `bench.py` beside a guide's weights pads images otherwise than this chain does.
+
+    Args:
+        guide: name of its stage. model: its model config in this chain. checkpoint: file of its weights.
+    """
+    bench = Path(checkpoint).parent / 'bench.py'
+    if not bench.is_file():
+        return None
+    trained, here = pad_divisor(Config.fromfile(bench).model), pad_divisor(model)
+    if trained == here:
+        return None
+    return warning(
+        f'stages.{guide}.overrides.data_preprocessor.pad_size_divisor',
+        f'{checkpoint} was trained on images padded to multiples of {trained}, here they are padded to multiples of '
+        f'{here}: what it says near the borders differs; set it to {trained}',
+    )
 
 
 def ema_finding(config: Config, iterations: int) -> Finding | None:

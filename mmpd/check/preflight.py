@@ -33,7 +33,7 @@ from ..hooks.afp_hook import verify_alignment
 from ..io.read import check_classes
 from ..io.state import load_into
 from .annotations import annotation_findings
-from .config import Finding, config_findings, ema_finding, error, warning
+from .config import Finding, config_findings, ema_finding, error, padding_finding, warning
 from .data import (
     TrainData,
     class_findings,
@@ -136,7 +136,9 @@ def check_stage(stage: Stage, checkpoints: Mapping[str, str], device: str = 'cpu
             check.findings += _chain_traps(stage, config, len(data.dataset))
             check.findings += class_findings(stage, data)
             guide_file = checkpoints.get(stage.guide.name) if stage.guide else None
-            if guide_file:
+            if stage.guide and guide_file:
+                padding = padding_finding(stage.guide.name, config.model.guide, guide_file)
+                check.findings += [padding] if padding else []
                 check_classes(guide_file, stage.task.classes(stage))
             model = build_stage(config, guide_file, init_file(stage, checkpoints)).to(device)
             _check_pyramids(check, model, stage, data)

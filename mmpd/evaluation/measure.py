@@ -14,6 +14,7 @@ from mmengine.runner import Runner
 
 from ..chain.chain import is_chain, read_chain
 from ..chain.deploy import bench_config
+from ..chain.detector import pad_divisor
 from ..chain.task import TASKS
 from ..errors import ConfigError
 from ..io.read import check_classes
@@ -117,7 +118,15 @@ def check_pixels(config: Config, network: Network, checkpoint: str | Path) -> No
     bench = Path(checkpoint).parent / 'bench.py'
     if not is_chain(config) or not bench.is_file():
         return
-    trained = network_of(Config.fromfile(bench)).pipeline
+    measured = network_of(Config.fromfile(bench))
+    trained = measured.pipeline
+    divisors = [pad_divisor(one.config.model) for one in (network, measured)]
+    if divisors[0] != divisors[1]:
+        raise ConfigError(
+            f'{checkpoint} was trained on images padded to multiples of {divisors[1]}, and this config pads to '
+            f'multiples of {divisors[0]}: set data_preprocessor.pad_size_divisor in the overrides of its stage, or '
+            f'give {bench} as the config'
+        )
     for ours, theirs in zip(network.pipeline, trained, strict=False):
         different = [key for key in ours if ours[key] != theirs.get(key)]
         if different:

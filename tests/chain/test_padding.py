@@ -9,8 +9,11 @@ from mmpd.chain.deploy import bench_config, deploy_config
 from mmpd.chain.detector import detector_config, takes_any_size
 from mmpd.chain.sizes import pair_divisor
 from mmpd.chain.stage_config import stage_config
+from mmpd.check.config import padding_finding
 from mmpd.data.preprocessor import PairDataPreprocessor
 from mmpd.distill.distiller import Distiller
+from mmpd.errors import ConfigError
+from mmpd.evaluation.measure import check_pixels, network_of
 from tests.toys import build_distiller, toy_chain, toy_pair_batch, toy_retinanet, unfrozen
 
 import pytest
@@ -183,3 +186,18 @@ def test_bccd_is_not_padded(size):
     with DefaultScope.overwrite_default_scope('mmdet'):
         batch = MODELS.build(model.data_preprocessor)(dict(inputs=images, data_samples=None))
     assert batch['inputs'].shape[-2:] == (size[1], size[0])
+
+
+def test_weights_are_measured_and_taught_from_with_the_padding_they_were_trained_with(tmp_path):
+    old = toy_chain(tmp_path)
+    for stage in old.stages.values():
+        stage.overrides = dict(data_preprocessor=dict(pad_size_divisor=32))
+    bench_config(read_chain(old).stages['assistant']).dump(tmp_path / 'bench.py')
+    weights = str(tmp_path / 'student_best.pth')
+    new = toy_chain(tmp_path)
+    with pytest.raises(ConfigError, match=r'padded to multiples of 32, .* multiples of 1: set .*pad_size_divisor'):
+        check_pixels(new, network_of(new, 'assistant'), weights)
+    check_pixels(old, network_of(old, 'assistant'), weights)
+    found = padding_finding('assistant', read_chain(new).stages['assistant'].network, weights)
+    assert found and not found.error and 'set it to 32' in found.text and 'stages.assistant' in found.key
+    assert padding_finding('assistant', read_chain(old).stages['assistant'].network, weights) is None
