@@ -56,6 +56,7 @@ def load_into(module: nn.Module, path: PathLike, partial: bool = False, part: st
         raise CheckpointError(f'{path}: {error}') from error
     if partial:
         _adapt(module, state)
+        move_to_finer_pyramid(module, state)
     report = compare(module, state)
     if not partial and report.mismatched:
         raise CheckpointError(_misfit(path, report, checkpoint))
@@ -80,6 +81,35 @@ def _adapt(module: nn.Module, state: dict[str, Tensor]) -> None:
     for name, part in module.named_modules():
         for hook in part._load_state_dict_pre_hooks.values():
             hook(state, f'{name}.' if name else '', {}, False, [], [], [])
+
+
+_NECK_CONV = re.compile(r'neck\.(?:lateral|fpn)_convs\.(\d+)\.')
+
+
+def move_to_finer_pyramid(module: nn.Module, state: dict[str, Tensor]) -> None:
+    """Where `module`'s FPN starts finer than that of `state`, move the neck's convolutions to the backbone levels that
+    they were trained on, in place.
+
+    Index 0 is the finest level of either, so by name every lateral convolution would meet another width, and be left
+    out. What is finer than the file starts from the file's finest 3×3 convolution.
+    """
+    have, want = _lateral_widths(state), _lateral_widths(module.state_dict())
+    shift = len(want) - len(have)
+    if shift <= 0 or not have or want[shift:] != have:
+        return
+    moved = {}
+    for key in [key for key in state if _NECK_CONV.match(key)]:
+        index = int(_NECK_CONV.match(key)[1])  # type: ignore[index]
+        tensor = state[key] if index == 0 and 'fpn_convs' in key else state.pop(key)
+        moved[key.replace(f'_convs.{index}.', f'_convs.{index + shift}.', 1)] = tensor
+    own = module.state_dict()  # a coarsest level that the module lacks stays behind
+    state.update({key: tensor for key, tensor in moved.items() if key in own})
+
+
+def _lateral_widths(state: Mapping[str, Tensor]) -> list[tuple[int, ...]]:
+    """Shapes of an FPN's lateral convolutions, finest first; [] where there is none."""
+    keys = sorted((key for key in state if re.fullmatch(r'neck\.lateral_convs\.\d+\.conv\.weight', key)))
+    return [tuple(state[key].shape) for key in keys]
 
 
 def compare(module: nn.Module, state: Mapping[str, Tensor]) -> LoadReport:
