@@ -108,7 +108,7 @@ def move_to_finer_pyramid(module: nn.Module, state: dict[str, Tensor]) -> None:
 
 def _lateral_widths(state: Mapping[str, Tensor]) -> list[tuple[int, ...]]:
     """Shapes of an FPN's lateral convolutions, finest first; [] where there is none."""
-    keys = sorted((key for key in state if re.fullmatch(r'neck\.lateral_convs\.\d+\.conv\.weight', key)))
+    keys = sorted(key for key in state if re.fullmatch(r'neck\.lateral_convs\.\d+\.conv\.weight', key))
     return [tuple(state[key].shape) for key in keys]
 
 

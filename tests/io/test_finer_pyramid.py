@@ -1,11 +1,11 @@
 """`init_from` into a pyramid that starts finer: the neck goes by backbone level, not by index."""
 
+from mmpd.io.state import load_into
+
 import pytest
 import torch
 from mmdet.models.necks import FPN
 from torch import nn
-
-from mmpd.io.state import load_into
 
 WIDTHS = [4, 6, 8, 10]
 
