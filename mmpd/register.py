@@ -1,6 +1,6 @@
 """Imports every module that registers something in mmdet's registries, at their first look-up.
 
-Importing it also makes mmengine load and resume through mmpd.io.
+Importing it also makes mmengine load and resume through mmpd.io, and find `mmpd::NAME` in `_base_`.
 """
 
 import contextlib as _contextlib
@@ -10,8 +10,9 @@ import warnings as _warnings
 # The host prints a line for each optional package that it does not find, at the start of every tool.
 with _contextlib.redirect_stdout(_io.StringIO()), _warnings.catch_warnings():
     _warnings.simplefilter('ignore')
+    from .compat import mmengine_configs
     from .compat.mmengine_loading import install_safe_loading
-    from .data import pair
+    from .data import pair, yolo
     from .data.voc import dataset
     from .det import task
     from .distill import distiller
@@ -23,5 +24,6 @@ with _contextlib.redirect_stdout(_io.StringIO()), _warnings.catch_warnings():
     from .terms import adversarial, crkd, feature, fsr, isrd, response, roi
 
 install_safe_loading()
+mmengine_configs.install()
 # AFP decodes whole batches with the head's own coder, which works and is what it warns of.
 _warnings.filterwarnings('ignore', message='.*onnx_delta2bbox is deprecated')

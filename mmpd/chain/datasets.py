@@ -93,13 +93,20 @@ def with_pipeline(dataset: dict, pipeline: list[dict], **extra: Any) -> ConfigDi
         _own_names(part)
     for part in walk_datasets(dataset):
         if len({bare_type(leaf) for leaf in part.get('datasets', [])}) > 1:
-            part.setdefault('ignore_keys', ['palette', 'dataset_type'])  # of two types; class names must agree
+            part.setdefault(
+                'ignore_keys', ['palette', 'dataset_type', 'ignored']
+            )  # of two types; class names must agree
     return dataset
 
 
 def _own_names(part: dict) -> None:
-    """Names from a file are written out, and where a type has fewer colours than names, so are colours. In place."""
+    """Names from a file are written out, and where a type has fewer colours than names, so are colours. In place.
+
+    What a COCO file marks as a crowd is one in the metric, too (`PDMetric`); elsewhere `ignore_flag` means difficult.
+    """
     names = _names_of(part, 'metainfo.classes')
+    if bare_type(part) == 'CocoDataset':
+        part['metainfo'] = ConfigDict({'ignored': 'crowd', **(part.get('metainfo') or {})})
     palette = _known(part).get('palette')
     if names is None or (names == _known(part).get('classes') and 'metainfo' not in part):
         return

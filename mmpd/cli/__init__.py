@@ -15,6 +15,7 @@ from .. import __version__
 from .errors import with_errors
 
 COMMANDS = {
+    'init': 'look at a data set and write a chain config for it',
     'train': 'train a chain (teacher → assistant → student), or one stage',
     'test': 'measure a network: AP, by object size, by class',
     'infer': 'find objects in images: pictures, COCO, VOC, YOLO, CSV',

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError
+from ..paths import configs_folder
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -34,13 +35,6 @@ def config_path(name: str) -> Path:
         known = ', '.join(sorted(file.name for file in configs_folder().glob('*.py'))[:8])
         raise ConfigError(f'CONFIG = {name!r}: no such file; mmpd brings mmpd::NAME with NAME one of {known}, …')
     return path
-
-
-def configs_folder() -> Path:
-    """Where mmpd's own configs lie: in the wheel as mmdet's do (`.mim/configs`), or in the checkout."""
-    package = Path(__file__).resolve().parents[1]
-    inside = package / '.mim' / 'configs'
-    return inside if inside.is_dir() else package.parent / 'configs'
 
 
 def options(words: list[str]) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 
-from .arguments import add_options, configs_folder, options
+from ..paths import configs_folder
+from .arguments import add_options, options
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -38,6 +38,7 @@ class PDMetric(BaseMetric):
         outfile: a .json file for the metrics with AP per class (`per_class` is also an attribute after an evaluation).
         ignored: what `ignored_instances` are: 'difficult' objects of VOC, or 'crowd' regions of COCO, which match by
             the share of the detection inside as pycocotools has it (in the COCO-style AP; the VOC AP knows no crowds).
+            None: what `metainfo.ignored` of the data set says, else 'difficult'.
 
     Raises:
         DataError: the split holds no object; a prediction is NaN or Inf.
@@ -49,11 +50,11 @@ class PDMetric(BaseMetric):
     def __init__(
         self,
         outfile: str | None = None,
-        ignored: str = 'difficult',
+        ignored: str | None = None,
         collect_device: str = 'cpu',
         prefix: str | None = None,
     ) -> None:
-        if ignored not in ('difficult', 'crowd'):
+        if ignored not in (None, 'difficult', 'crowd'):
             raise ConfigError(f"PDMetric.ignored = {ignored!r}: use 'difficult' (VOC) or 'crowd' (COCO)")
         super().__init__(collect_device=collect_device, prefix=prefix)
         self.ignored = ignored
@@ -94,7 +95,9 @@ class PDMetric(BaseMetric):
         if not counts.any():
             raise DataError('the evaluated split holds no object to find; no AP can be computed')
         voc = voc_ap(results, len(classes))
-        coco, coco_per_class = coco_ap(results, len(classes), self.ignored)
+        coco, coco_per_class = coco_ap(
+            results, len(classes), self.ignored or self.dataset_meta.get('ignored', 'difficult')
+        )
         self.per_class = {
             name: {'gt': int(counts[c]), **{key: float(values[c]) for key, values in {**voc, **coco_per_class}.items()}}
             for c, name in enumerate(classes)

@@ -5,10 +5,11 @@ import sys
 from pathlib import Path
 
 from mmpd.cli import COMMANDS, command, parser_of
-from mmpd.cli.arguments import config_path, configs_folder, options
+from mmpd.cli.arguments import config_path, options
 from mmpd.cli.doctor import is_writable
 from mmpd.cli.errors import with_errors
 from mmpd.errors import ConfigError, DataError
+from mmpd.paths import configs_folder
 
 import pytest
 
