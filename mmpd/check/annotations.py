@@ -12,16 +12,20 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
 from ..chain.datasets import bare_type, class_names, leaves
+from ..data.voc.annotation import read_voc_xml
 from ..data.voc.dataset import read_split
+from ..data.yolo import split_images
 from .config import Finding, error
 
 SPLITS = ('train', 'val', 'test')
 _EXAMPLES = 3
+_MAX_READ = 5000
 
 
 @dataclass(frozen=True)
@@ -31,11 +35,13 @@ class Listing:
     Attributes:
         images: paths without extension: what makes two images the same. missing: files that do not exist.
         categories: class names in the order of the file; None where it has no such list.
+        skipped: names in VOC annotations that the data set leaves out without a word, where it does.
     """
 
     images: frozenset[str]
     missing: tuple[str, ...] = ()
     categories: tuple[str, ...] | None = None
+    skipped: frozenset[str] = frozenset()
 
 
 def annotation_findings(config: Config) -> list[Finding]:
@@ -80,9 +86,17 @@ def _shared_images(images: dict[str, set[str]], chosen: bool) -> Iterator[Findin
 
 
 def _name_findings(part: dict, listing: Listing, split: str) -> Iterator[Finding]:
+    key, names = f'data.{split}.metainfo.classes', class_names(part, f'data.{split}')
+    for name in listing.skipped:
+        near = difflib.get_close_matches(name, names, n=1, cutoff=0.8)
+        if near:
+            yield error(
+                key,
+                f'annotations of {part["ann_file"]} have the class {name!r}, which is left out; {near[0]!r} is near: '
+                'write the names as they are in the annotations',
+            )
     if listing.categories is None:
         return
-    key, names = f'data.{split}.metainfo.classes', class_names(part, f'data.{split}')
     lacking = [name for name in names if name not in listing.categories]
     in_file = tuple(name for name in listing.categories if name in names)
     if lacking:
@@ -104,7 +118,7 @@ def _name_findings(part: dict, listing: Listing, split: str) -> Iterator[Finding
 def read_listing(part: dict) -> Listing | None:
     """What the annotation file of a data set config lists; None where there is no such file or its kind is unknown.
 
-    COCO files (`.json`) and split files of ids (`.txt`) are known.
+    COCO files (`.json`), VOC's split files of ids (`.txt`) and YOLO's data.yaml are known.
     """
     if not part.get('ann_file'):
         return None
@@ -121,12 +135,27 @@ def read_listing(part: dict) -> Listing | None:
         files = [os.path.abspath(os.path.join(folder, name)) for name in names]
         missing = tuple(file for file in files if not os.path.isfile(file))
         return Listing(frozenset(os.path.splitext(file)[0] for file in files), missing, categories)
+    if bare_type(part) == 'PDYOLODataset':
+        images = split_images(Path(path), part.get('split', 'train'))
+        return Listing(frozenset(os.path.splitext(os.path.abspath(image))[0] for image in images))
     if path.endswith('.txt') and ('VOC' in bare_type(part) or bare_type(part) == 'XMLDataset'):
-        folder = os.path.join(root, prefix.get('sub_data_root', ''), part.get('img_subdir', 'JPEGImages'))
-        ids = [os.path.abspath(os.path.join(folder, image_id)) for image_id in read_split(path)]
-        stock = bare_type(part) != 'PDVOCDataset'  # which checks its files itself, and knows other extensions
-        return Listing(frozenset(ids), tuple(f'{i}.jpg' for i in ids if stock and not os.path.isfile(f'{i}.jpg')))
+        return _voc_listing(part, path, os.path.join(root, prefix.get('sub_data_root', '')))
     return None
+
+
+def _voc_listing(part: dict, path: str, root: str) -> Listing:
+    """PDVOCDataset checks its own files and names; mmdet's VOC sets look for `.jpg` alone, and skip unknown names."""
+    ids = read_split(path)
+    folder = os.path.abspath(os.path.join(root, part.get('img_subdir', 'JPEGImages')))
+    images = frozenset(os.path.join(folder, image_id) for image_id in ids)
+    own = bare_type(part) == 'PDVOCDataset'
+    if own and part.get('unknown_classes', 'error') == 'error':
+        return Listing(images)
+    missing = () if own else tuple(f'{image}.jpg' for image in sorted(images) if not os.path.isfile(f'{image}.jpg'))
+    known = set(class_names(part, 'data'))
+    files = (Path(root, part.get('ann_subdir', 'Annotations'), f'{image_id}.xml') for image_id in ids[:_MAX_READ])
+    names = {item.name for file in files if file.is_file() for item in read_voc_xml(file).objects}
+    return Listing(images, missing, skipped=frozenset(names - known))
 
 
 @lru_cache(maxsize=8)

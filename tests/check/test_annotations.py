@@ -96,3 +96,32 @@ def test_images_in_two_splits_are_found_by_id_whatever_the_files_are_called(root
 def test_the_same_id_in_another_folder_is_another_image(root):
     one, two = (toy_chain(root / name).data for name in ('one', 'two'))
     assert findings(one.train, val=dict(two.train)) == []
+
+
+@pytest.mark.parametrize('kind', ['VOCDataset', 'XMLDataset', 'PDVOCDataset'])
+def test_a_misspelt_name_in_voc_annotations_that_would_be_skipped_stops(root, kind):
+    part = dict(toy_chain(root).data.train, type=kind, metainfo=dict(classes=('sqare', 'disc')))
+    if kind == 'PDVOCDataset':
+        part['unknown_classes'] = 'skip'  # else it stops by itself
+    for image in (root / 'voc/JPEGImages').iterdir():  # mmdet's own look for .jpg
+        image.with_suffix('.jpg').write_bytes(image.read_bytes())
+    (text,) = findings(part)
+    assert "have the class 'square', which is left out; 'sqare' is near" in text
+    assert findings(dict(part, metainfo=dict(classes=('disc',)))) == []  # some of the classes, on purpose
+
+
+def test_missing_images_of_mmdets_own_voc_sets_are_found(root):
+    part = dict(toy_chain(root).data.train, type='VOCDataset')
+    (text,) = findings(part)
+    assert '4 of 4 images' in text and 'train_0.jpg' in text
+
+
+def test_images_in_two_splits_of_a_yolo_file_are_found(root):
+    toy_chain(root)
+    (root / 'data.yaml').write_text('names: [square, disc]\ntrain: voc/JPEGImages\nval: val.txt\n')
+    (root / 'val.txt').write_text('voc/JPEGImages/val_0.png\n')
+    train, val = (
+        dict(type='PDYOLODataset', data_root=str(root), ann_file='data.yaml', split=s) for s in ('train', 'val')
+    )
+    (text,) = findings(train, val=val)
+    assert '1 of 1 images of data.val are in data.train too (val_0)' in text
