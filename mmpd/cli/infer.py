@@ -1,8 +1,9 @@
-"""Find objects in images, folders, videos: draw them, and write COCO JSON, VOC XML, YOLO text or CSV.
+"""Find objects in images, folders, videos: draw them, and write COCO JSON, VOC XML, YOLO text or CSV. Or upscale them.
 
 mmpd infer work_dirs/pd_voc/student lr/*.jpg                      a stage's folder or a deploy folder
 mmpd infer deploy/student.onnx photos --format pictures coco      an exported file: without torch and mmdet
 mmpd infer configs/pd_voc.py student_best.pth hr/0001.jpg         a config and weights
+mmpd infer work_dirs/dukd_edsr_x4/student photos                  super-resolution: each image, four times as large
 Images: files, folders, globs in quotes, videos, camera:0, or - for a list on stdin. Native LR images are taken as they
 are, larger ones are reduced as in training. A file that is no image is named and skipped, and the exit status is 1.
 """
@@ -11,9 +12,17 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError, DataError
 from .arguments import add_options, config_path, options
+
+if TYPE_CHECKING:
+    from ..evaluation.writers import Writer
+    from ..io.deploy_folder import Source
+    from ..runtime.inputs import Item
 
 FORMATS = ('pictures', 'coco', 'voc', 'yolo', 'csv')
 
@@ -23,9 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         '(then the next argument is its checkpoint)')  # fmt: skip
     parser.add_argument('images', nargs='+', help='what to look at')
     parser.add_argument('--out-dir', default='work_dirs/infer', help='where results go (%(default)s)')
-    parser.add_argument(
-        '--format', nargs='+', choices=FORMATS, default=['pictures'], help='what to write (%(default)s)'
-    )
+    parser.add_argument('--format', nargs='+', choices=FORMATS, help="what to write (['pictures'])")
     parser.add_argument('--score', type=float, help='least score of a box (default: that of the model, 0.3)')
     parser.add_argument(
         '--input',
@@ -33,7 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='what the images are: native LR ones, HR ones to be reduced, or (auto) the one that is nearer in size; '
         'default: auto, with a config what its pipeline says',
     )
-    parser.add_argument('--batch', type=int, default=8, help='images at a time (%(default)s)')
+    parser.add_argument('--batch', type=int, help='images at a time (8)')
+    parser.add_argument('--tile', type=int, help='super-resolution: side of a tile, LR pixels; 0: no tiles (256)')
     parser.add_argument('--threads', type=int, help='of the network; default: all cores, or OMP_NUM_THREADS')
     parser.add_argument('--device', help="of weights: 'cpu', 'cuda:0', …; default: a GPU where there is one")
     parser.add_argument('--max-frames', type=int, help='stop a video or a camera after so many frames')
@@ -43,14 +51,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Returns 1 where an input was skipped."""
-    if args.batch < 1:
+    if args.batch is not None and args.batch < 1:
         raise ConfigError(f'--batch {args.batch}: give 1 or more')
     from rich.console import Console
 
     from ..runtime.infer import infer
     from ..runtime.inputs import find_inputs
 
-    detector = _detector(args)
+    source = _source(args)
+    writer = _writer(source, args)
+    if args.tile is not None and not writer:
+        raise ConfigError(f'--tile {args.tile} is for super-resolution: leave it out')
+    detector = None if writer else _detector(source, args)
     inputs = find_inputs(args.images, sys.stdin)
     if not inputs.files and not inputs.streams:
         raise DataError('; '.join(inputs.problems))
@@ -64,8 +76,11 @@ def run(args: argparse.Namespace) -> int:
             if problem:
                 errors.print(f'skipped: {problem}', markup=False, style='red')
 
+        items = inputs.items(args.max_frames)
+        if writer:
+            return _write(writer, items, args.out_dir, tell, console, len(inputs.problems))
         summary = infer(
-            detector, inputs.items(args.max_frames), args.out_dir, args.format, args.score, args.batch, tell=tell
+            detector, items, args.out_dir, args.format or ['pictures'], args.score, args.batch or 8, tell=tell
         )
     skipped = len(summary.skipped) + len(inputs.problems)
     console.print(
@@ -76,30 +91,80 @@ def run(args: argparse.Namespace) -> int:
     return int(skipped > 0)
 
 
-def _detector(args: argparse.Namespace):
-    from ..runtime.detector import Detector
-
+def _source(args: argparse.Namespace) -> Source | None:
+    """The network of a config and its checkpoint, or of a stage's folder that the runtime cannot read; else None."""
     if not args.model.endswith('.py'):
         for option in ('stage', 'cfg_options'):
             if getattr(args, option):
                 raise ConfigError(f'--{option.replace("_", "-")} is for a config; {args.model} is none')
-        return Detector(args.model, args.threads, args.device, args.input or 'auto')
+        folder = Path(args.model)
+        if not (folder / 'deploy.py').is_file() or (folder / 'deploy.json').is_file():
+            return None
+        from ..io.deploy_folder import find_source
+
+        return find_source(folder)
     path = config_path(args.model)
     checkpoint, *args.images = args.images
     if not args.images:
         raise ConfigError(f'{args.model} is a config: give its checkpoint and then the images')
     from .. import register  # noqa: F401
-    from ..evaluation.measure import network_of
-    from ..evaluation.predict import TorchBackend, build_network, reduce_hr
     from ..io.deploy_folder import find_source
 
-    source = find_source(path, checkpoint, args.stage, options(args.cfg_options))
+    return find_source(path, checkpoint, args.stage, options(args.cfg_options))
+
+
+def _writer(source: Source | None, args: argparse.Namespace) -> Writer | None:
+    """What makes images of images, where the network is of such a task."""
+    if source is None:
+        return None
+    from ..evaluation.writers import writer_of
+
+    given = {key: getattr(args, key) for key in ('tile', 'score', 'format', 'input', 'batch')}
+    given = {key: value for key, value in given.items() if value is not None}
+    _use_threads(args)
+    return writer_of(source.deploy, source.weights, args.device, **given)
+
+
+def _write(writer: Writer, items: Iterable[Item], out_dir: str, tell: Callable, console: Any, skipped: int) -> int:
+    """Write `<out_dir>/<name>.png` of each image; returns 1 where one was skipped."""
+    import cv2
+
+    for item in items:
+        problem = None
+        try:
+            image = item.load()
+            result = writer(image)
+            target = Path(out_dir, f'{item.name}.png')
+            target.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(target), result[..., ::-1])
+            console.print(
+                f'{item.name}.png: {image.shape[1]}×{image.shape[0]} → {result.shape[1]}×{result.shape[0]}',
+                markup=False,
+            )
+        except DataError as error:
+            problem, skipped = str(error), skipped + 1
+        tell(item, problem)
+    return int(skipped > 0)
+
+
+def _use_threads(args: argparse.Namespace) -> None:
     if args.threads:
         import torch
 
         torch.set_num_threads(args.threads)
+
+
+def _detector(source: Source | None, args: argparse.Namespace):
+    from ..runtime.detector import Detector
+
+    if source is None or not args.model.endswith('.py'):
+        return Detector(args.model, args.threads, args.device, args.input or 'auto')
+    from ..evaluation.measure import network_of
+    from ..evaluation.predict import TorchBackend, build_network, reduce_hr
+
+    _use_threads(args)
     backend = TorchBackend(build_network(network_of(source.deploy), source.weights, args.device))
-    kind = args.input or ('hr' if source.bench and path.name != 'deploy.py' else 'lr')
+    kind = args.input or ('hr' if source.bench and Path(args.model).name != 'deploy.py' else 'lr')
     return Detector.of(source.describe(), backend, reduce_hr, kind)
 
 
