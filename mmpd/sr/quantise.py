@@ -1,0 +1,80 @@
+"""An int8 student: post-training static quantisation of EDSR's layers (torch.ao, FX graph mode)."""
+
+from __future__ import annotations
+
+import copy
+import io
+import time
+import warnings
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import ConfigError
+from .metric import SRMetric
+from .networks import EDSR, RANGE
+
+
+def quantise(net: Any, calibration: Iterable[Tensor]) -> Any:
+    """A copy of a `SuperResolver` with EDSR whose layers compute in int8; for CPUs, not trainable.
+
+    Weights: one scale a channel. Activations: one scale a tensor, from histograms of the calibration images. Mean,
+    range and bicubic skip stay float32.
+
+    Args:
+        net: trained.
+        calibration: LR images (1, 3, h, w), RGB 0..1, such as training patches.
+
+    Raises:
+        ConfigError: another network than EDSR, or no calibration image.
+    """
+    from torch.ao.quantization import get_default_qconfig_mapping
+    from torch.ao.quantization.quantize_fx import convert_fx, prepare_fx
+
+    if not isinstance(net.backbone, EDSR):
+        raise ConfigError(f'backbone.type = {type(net.backbone).__name__!r}: only EDSR can be quantised')
+    result = copy.deepcopy(net).cpu().eval()
+    backbone = result.backbone
+    images = [(image - backbone.mean) * RANGE for image in calibration]
+    if not images:
+        raise ConfigError('no calibration image: the ranges of the activations are measured on some')
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter('ignore')  # torch.ao is deprecated in favour of torchao, which has no int8 convolution
+        prepared = prepare_fx(backbone.trunk, get_default_qconfig_mapping('x86'), (images[0],))
+        for image in images:
+            prepared(image)
+        backbone.trunk = convert_fx(prepared)
+    return result
+
+
+def stored_bytes(net: nn.Module) -> int:
+    """Size of a network's weights as a file."""
+    buffer = io.BytesIO()
+    torch.save(net.state_dict(), buffer)
+    return buffer.tell()
+
+
+@torch.no_grad()
+def seconds_per_image(net: Any, image: Tensor, repeats: int = 10) -> float:
+    """Median wall time of net(image) after one warm-up."""
+    net(image)
+    times = []
+    for _ in range(repeats):
+        begin = time.perf_counter()
+        net(image)
+        times.append(time.perf_counter() - begin)
+    return sorted(times)[len(times) // 2]
+
+
+@torch.no_grad()
+def psnr_by_set(net: Any, dataset: Any) -> dict[str, float]:
+    """Set → mean PSNR_Y of a network over a test set (an `SRFolder` with its test pipeline)."""
+    metric = SRMetric()
+    for index in range(len(dataset)):
+        sample = dataset[index]
+        found = net.test_step(dict(inputs=[sample['inputs']], data_samples=[sample['data_samples']]))
+        metric.process({}, [one.to_dict() for one in found])
+    metric.compute_metrics(metric.results)
+    return {name: row['PSNR_Y'] for name, row in metric.per_class.items()}
