@@ -32,15 +32,14 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
-    from mmpd.evaluation.infer import image_files
     from mmpd.evaluation.measure import read_config
+    from mmpd.runtime.inputs import find_inputs
     from mmpd.sr.gallery import crops_of, draw_gallery, finished_networks, worst_and_best
 
     config = read_config(args.config, args.cfg_options)
     networks = finished_networks(config, Path(args.work_dir), args.stages)
-    crops = crops_of(
-        image_files(args.images), networks, networks[0].scale, config.get('reduction', 'bicubic'), args.side
-    )
+    operator = config.get('reduction', 'area')
+    crops = crops_of(find_inputs(args.images).files, networks, networks[0].scale, operator, args.side)
     draw_gallery(worst_and_best(crops, args.rows), ['bicubic', *args.stages, 'HR'], args.out)
     print(f'{args.out}: {len(crops)} crops looked at')
 

@@ -36,14 +36,14 @@ def main(argv: list[str] | None = None) -> None:
     from mmengine.registry import DefaultScope
 
     from mmpd.chain.chain import read_chain
-    from mmpd.chain.stage import stage_config
+    from mmpd.chain.stage_config import stage_config
     from mmpd.evaluation.measure import read_config
     from mmpd.sr.gallery import finished_networks
     from mmpd.sr.quantise import psnr_by_set, quantise, seconds_per_image, stored_bytes
 
     config = read_config(args.config, args.cfg_options)
     net = finished_networks(config, Path(args.work_dir), [args.stage])[0]
-    stage = stage_config(read_chain(config), args.stage, args.work_dir, {})
+    stage = stage_config(read_chain(config).stage(args.stage), args.work_dir, {})
     with DefaultScope.overwrite_default_scope('mmdet'):
         train, test = (DATASETS.build(stage[f'{split}_dataloader'].dataset) for split in ('train', 'test'))
     inputs = [train[index]['inputs'] for index in range(min(args.patches, len(train)))]

@@ -28,7 +28,7 @@ MADE_BY_THE_CHAIN = {
     'test_cfg': 'use stages.<stage>.runner',
     'param_scheduler': 'set schedule.warmup_iters, schedule.milestones, or use stages.<stage>.runner',
 }
-SCHEDULE_KEYS = {'max_epochs', 'warmup_iters', 'val_interval', 'milestones'}
+SCHEDULE_KEYS = {'max_epochs', 'warmup_iters', 'val_interval', 'milestones', 'gamma'}
 MIXING = {'Mosaic', 'MixUp', 'YOLOXMixUp', 'CopyPaste'}
 DATA_KEYS = {'train', 'val', 'test', 'hr_scale', 'augment', 'batch_size', 'val_batch_size', 'num_workers'}
 
@@ -106,6 +106,12 @@ def check_schedule(schedule: Mapping[str, Any], key: str) -> None:
     warmup = schedule.get('warmup_iters', 0)
     if not isinstance(warmup, int) or warmup < 0:
         raise ConfigError(f'{key}.warmup_iters = {warmup!r}: give a whole number of iterations, 0 for none')
+    gamma = schedule.get('gamma')
+    if gamma is not None and not (schedule.get('milestones') and isinstance(gamma, float) and 0 < gamma < 1):
+        raise ConfigError(
+            f'{key}.gamma = {gamma!r} is the factor of the learning rate at each of {key}.milestones: give those, and '
+            'a factor between 0 and 1'
+        )
 
 
 def _is_count(value: Any) -> bool:

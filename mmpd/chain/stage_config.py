@@ -84,11 +84,12 @@ def imports_of(stage: Stage) -> dict:
 
 
 def _loops(schedule: ConfigDict) -> dict:
-    """Epoch loop, warm-up, and cosine decay over `schedule.max_epochs` or, with `milestones`, × 0.1 at those epochs."""
+    """Epoch loop, warm-up, and cosine decay over `schedule.max_epochs`; with `milestones` × `gamma` (0.1) at each."""
     epochs, warmup = schedule.max_epochs, schedule.get('warmup_iters', 500)
     decay = dict(type='CosineAnnealingLR', T_max=epochs, end=epochs, convert_to_iter_based=True, eta_min_ratio=0.01)
     if schedule.get('milestones'):
-        decay = dict(type='MultiStepLR', milestones=list(schedule.milestones), gamma=0.1, end=epochs)
+        gamma = schedule.get('gamma', 0.1)
+        decay = dict(type='MultiStepLR', milestones=list(schedule.milestones), gamma=gamma, end=epochs)
     return dict(
         train_cfg=dict(type='EpochBasedTrainLoop', max_epochs=epochs, val_interval=schedule.get('val_interval', 1)),
         val_cfg=dict(type='ValLoop'),

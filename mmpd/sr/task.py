@@ -20,7 +20,7 @@ class SuperResolutionTask:
 
     `data` of the chain: `train`, `val`, `test` are `SRFolder` configs without pipeline; `hr_scale` is the (width,
     height) of the HR training patches; `augment` are transforms of the whole HR image before a patch is cut (default:
-    flips and transpose); `batch_size` and `num_workers` are per process. Test images are upscaled one at a time, whole.
+    flips and transpose; a stage's own `augment` takes their place); `batch_size` and `num_workers` are per process. Test images are upscaled one at a time, whole.
     """
 
     scope = 'mmdet'
@@ -65,11 +65,11 @@ class SuperResolutionTask:
 
     def train_pipeline(self, stage: Stage) -> list[dict]:
         """Everything random at HR, then an aligned patch and its reduction."""
-        data = stage.data
+        augment = stage.entry.get('augment', stage.data.get('augment', [dict(type='FlipTranspose')]))
         return [
             dict(type='LoadImageFromFile'),
-            *copy.deepcopy(data.get('augment', [dict(type='FlipTranspose')])),
-            self._pair(stage, patch=tuple(data.hr_scale)),
+            *copy.deepcopy(augment),
+            self._pair(stage, patch=tuple(stage.data.hr_scale)),
             dict(type='PackSRInputs', paired=stage.guide is not None),
         ]
 
@@ -88,5 +88,4 @@ class SuperResolutionTask:
         return self.evaluator()
 
     def _pair(self, stage: Stage, **patch: tuple[int, int]) -> dict:
-        operator = stage.chain_config.get('reduction', 'bicubic')
-        return dict(type='AlignedPair', ratio=str(stage.ratio), operator=operator, **patch)
+        return dict(type='AlignedPair', ratio=str(stage.ratio), operator=stage.reduction, **patch)

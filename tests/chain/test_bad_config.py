@@ -73,6 +73,7 @@ CASES: dict[str, tuple[dict, list[str]]] = {
     'misspelt key of a chain, long': ({'student_pyramids': 'fine'}, ['did you mean student_pyramid']),
     'misspelt key of data': ({'data.batchsize': 4}, ['data.batchsize', 'did you mean data.batch_size']),
     'misspelt key of a schedule': ({'schedule.max_epoch': 4}, ["unknown keys ['max_epoch']", 'max_epochs']),
+    'a factor without milestones': ({'schedule.gamma': 0.5}, ['schedule.gamma = 0.5', 'milestones']),
     'unknown key of a stage': ({'stages.student.teacher': 'x'}, ["stages.student has unknown keys ['teacher']"]),
     'a model at the top': ({'model': TOY}, ['model at the top of a chain', 'stages.<stage>.detector']),
     'a dataloader at the top': (

@@ -1,0 +1,5 @@
+# DUKD at the paper's sizes: EDSR 256 channels / 32 blocks → 64 / 32, ×3.
+_base_ = ['_base_/div2k.py', '_base_/edsr.py', '_base_/runtime.py']
+
+ratio = 3
+data = dict(hr_scale=(144, 144))

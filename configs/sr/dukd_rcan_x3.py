@@ -1,0 +1,5 @@
+# DUKD at the paper's sizes: RCAN 10 groups of 20 blocks → 10 of 6, ×3.
+_base_ = ['_base_/div2k.py', '_base_/rcan.py', '_base_/runtime.py']
+
+ratio = 3
+data = dict(hr_scale=(144, 144))
