@@ -21,7 +21,6 @@ from ..data.data_report import DataReport
 from ..data.image_header import read_image_header
 from ..data.pair import image_to_tensor
 from ..data.reduction import parse_ratio, reduce_image
-from ..data.seeding import SampleSeedMixin
 from ..errors import ConfigError, DataError
 from .model import SRDataSample
 
@@ -32,7 +31,7 @@ _GRAY = ('1', 'L')
 
 
 @DATASETS.register_module()
-class SRFolder(SampleSeedMixin, BaseDataset):
+class SRFolder(BaseDataset):
     """Every image below a folder, or below several, in the order of their names.
 
     Counted and logged: what is no image file, gray images (read as three equal channels). Images with transparency
@@ -46,7 +45,7 @@ class SRFolder(SampleSeedMixin, BaseDataset):
         repeat: samples (other crops) of each image in an epoch.
         split: (start, stop) of the images that are taken, in the order of their names: parts of one folder for
             training and validation.
-        kwargs: `pipeline`, `test_mode`, `seed` as in the other data sets.
+        kwargs: `pipeline`, `test_mode` as in the other data sets.
 
     Raises:
         DataError: no such folder, no usable image, or an unusable image in a test set.
@@ -60,12 +59,11 @@ class SRFolder(SampleSeedMixin, BaseDataset):
         sets: Sequence[str] = (),
         repeat: int = 1,
         split: tuple[int, int] | None = None,
-        seed: int = 0,
         **kwargs,
     ) -> None:
         if repeat < 1:
             raise ConfigError(f'repeat = {repeat!r}: give the number of samples of each image in an epoch, at least 1')
-        self.sets, self.repeat, self.split, self.seed = sets, repeat, split, seed
+        self.sets, self.repeat, self.split = sets, repeat, split
         self.report = DataReport(source=str(data_root), counts_boxes=False)
         super().__init__(data_root=data_root, **kwargs)
 

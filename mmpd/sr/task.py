@@ -20,7 +20,8 @@ class SuperResolutionTask:
 
     `data` of the chain: `train`, `val`, `test` are `SRFolder` configs without pipeline; `hr_scale` is the (width,
     height) of the HR training patches; `augment` are transforms of the whole HR image before a patch is cut (default:
-    flips and transpose; a stage's own `augment` takes their place); `batch_size` and `num_workers` are per process. Test images are upscaled one at a time, whole.
+    flips and transpose; a stage's own `augment` takes their place); `batch_size` and `num_workers` are per process.
+    Test images are upscaled one at a time, whole.
     """
 
     scope = 'mmdet'

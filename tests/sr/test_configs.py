@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from mmpd.chain.chain import read_chain
+from mmpd.chain.datasets import innermost
 from mmpd.chain.stage_config import stage_config
 from tests.sr.toys import build, pair_batch, step
 
@@ -35,7 +36,7 @@ def test_every_stage_builds_and_takes_a_step(path: Path, tmp_path: Path):
     chain = read_chain(config)
     for stage in chain.stages.values():
         made = stage_config(stage, tmp_path, {'teacher': str(tmp_path / 'teacher.pth')})
-        assert made.train_dataloader.dataset.pipeline[-2].patch == tuple(config.data.hr_scale)
+        assert innermost(made.train_dataloader.dataset).pipeline[-2].patch == tuple(config.data.hr_scale)
         if not stage.guide:
             torch.save(build(made.model).state_dict(), tmp_path / 'teacher.pth')
             continue
