@@ -10,6 +10,7 @@ from mmengine.config import Config, ConfigDict
 
 from ..data.reduction import REDUCTIONS, parse_ratio
 from ..errors import ConfigError
+from .detector import name_types
 from .keys import check_keys
 from .stage import Stage
 from .task import task_of
@@ -83,8 +84,9 @@ def read_chain(config: Config) -> Chain:
         raise ConfigError(f'reduction = {operator!r} is unknown: use one of {sorted(REDUCTIONS.module_dict)}')
     if not config.stages:
         raise ConfigError('stages is empty: a chain needs at least one stage')
-    check_keys(config, CHAIN_KEYS)
+    name_types(config)
     task = task_of(config)
+    check_keys(config, CHAIN_KEYS, task.data_keys)
     for name, entry in config.stages.items():
         _check_entry(name, entry, config.stages, task.guide_size)
     stages: dict[str, Stage] = {}
@@ -152,5 +154,5 @@ def _needs(entry: ConfigDict) -> list[str]:
 
 
 def _is_file(init_from: str | None) -> bool:
-    """Whether `init_from` names a file of weights, rather than a stage."""
-    return str(init_from).endswith('.pth')
+    """Whether `init_from` names a file of weights (or a URL), rather than a stage."""
+    return str(init_from).endswith(('.pth', '.pt')) or '://' in str(init_from)

@@ -111,6 +111,14 @@ def _read_model(detector: str) -> dict:
     return config.model
 
 
+def name_types(node: Any) -> None:
+    """Types that a pure-Python config gives as classes (`type=RandomFlip`) by their names, in place: mmengine builds
+    from either, but can write only names into a config file."""
+    for part in walk_dicts(node):
+        if isinstance(part.get('type'), type):
+            part['type'] = f'{part["type"].__module__}.{part["type"].__qualname__}'
+
+
 def walk_dicts(node: Any) -> Iterator[dict]:
     """Every dict in a nested config."""
     if isinstance(node, dict):

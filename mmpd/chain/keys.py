@@ -28,16 +28,42 @@ MADE_BY_THE_CHAIN = {
     'test_cfg': 'use stages.<stage>.runner',
     'param_scheduler': 'set schedule.warmup_iters, schedule.milestones, or use stages.<stage>.runner',
 }
+# What a chain does by itself, at the top or in stages.<stage>.runner: the value would do nothing.
+DONE_BY_THE_CHAIN = {
+    'load_from': 'name a file of weights to start from in stages.<stage>.init_from, or a trained network in '
+    'stages.<stage>.checkpoint',
+    'resume': 'the same command goes on where it was cut',
+    'launcher': 'use --launcher',
+}
 SCHEDULE_KEYS = {'max_epochs', 'warmup_iters', 'val_interval', 'milestones', 'gamma'}
 MIXING = {'Mosaic', 'MixUp', 'YOLOXMixUp', 'CopyPaste'}
 DATA_KEYS = {'train', 'val', 'test', 'hr_scale', 'augment', 'batch_size', 'val_batch_size', 'num_workers'}
+LOADER = 'set stages.<stage>.runner.train_dataloader.{}'
+ELSEWHERE = {
+    'pipeline': 'the chain makes it: give transforms at HR in data.augment',
+    'train_pipeline': 'the chain makes it: give transforms at HR in data.augment',
+    'test_pipeline': 'the chain makes it, see docs/config.md',
+    'workers': 'set data.num_workers',
+    **{key: LOADER.format(key) for key in ('sampler', 'batch_sampler', 'persistent_workers', 'pin_memory')},
+}
+"""Keys that are not of `data` → what does it."""
+KINDS = {
+    **dict.fromkeys(('student_pyramid', 'reduction', 'save_best', 'task'), str),
+    **dict.fromkeys(('stages', 'data', 'schedule', 'optim_wrapper', 'default_hooks', 'randomness'), Mapping),
+    **dict(ratio=(int, float, str), pretrained=bool, guide_cache=(int, float), custom_hooks=list),
+}
+"""Key at the top of a chain → what its value is."""
 
 
-def check_keys(config: Mapping[str, Any], chain_keys: Iterable[str]) -> None:
+def check_keys(config: Mapping[str, Any], chain_keys: Iterable[str], data_keys: Iterable[str] = ()) -> None:
     """Keys and plain values at the top of a chain config, in `data` and in `schedule`.
 
-    The top level may hold helper variables of the file (`terms`, `small`), so an unknown name there is refused only
-    where it looks like a misspelt key.
+    The top level may hold helper variables of the file (`terms`, `ratios`) and, in a pure-Python config, imported
+    names; so an unknown name there is refused only where it looks like a misspelt key: the value is one that the key
+    could have, and where the key is there as well it is a plain one (`--cfg-options ratios=4`).
+
+    Args:
+        data_keys: keys of `data` that the chain's task adds.
 
     Raises:
         ConfigError
@@ -46,17 +72,23 @@ def check_keys(config: Mapping[str, Any], chain_keys: Iterable[str]) -> None:
         # a helper of the config file may be called `train_cfg`; what a Runner would take has a `type`
         if key in config and _looks_final(config[key]):
             raise ConfigError(f'{key} at the top of a chain config is made by the chain for each stage: {instead}')
-    _refuse_misspelt('', config, {*chain_keys, 'optim_wrapper', 'default_hooks', 'custom_hooks', 'randomness'})
+    _refuse_done_by_the_chain('', config)
+    _refuse_misspelt(config, {*chain_keys, *KINDS})
     for key in ('data', 'schedule'):
         if not isinstance(config.get(key), Mapping):
             raise ConfigError(f'{key} = {config.get(key)!r}: a chain needs {key} = dict(…), see docs/config.md')
-    _check_data(config['data'])
+    _check_data(config['data'], {*DATA_KEYS, *data_keys})
     check_schedule(config['schedule'], 'schedule')
     for name, stage in config['stages'].items():
         if not re.fullmatch(r'[A-Za-z_]\w*', str(name)):
             raise ConfigError(f'stages has a stage called {name!r}: it becomes a folder and a part of keys, so use '
                               'letters, digits and _ only')  # fmt: skip
-        if isinstance(stage, Mapping) and stage.get('schedule'):
+        if not isinstance(stage, Mapping):
+            raise ConfigError(f'stages.{name} = {stage!r}: give dict(detector=…, size=…, …)')
+        _refuse_done_by_the_chain(f'stages.{name}.runner.', stage.get('runner') or {})
+        if 'work_dir' in (stage.get('runner') or {}):
+            raise ConfigError(f'stages.{name}.runner.work_dir: a stage writes to <work dir>/{name}; use --work-dir')
+        if stage.get('schedule'):
             check_schedule({**config['schedule'], **stage['schedule']}, f'stages.{name}.schedule')
 
 
@@ -64,15 +96,29 @@ def _looks_final(value: Any) -> bool:
     return isinstance(value, list) or (isinstance(value, Mapping) and ('type' in value or 'dataset' in value))
 
 
-def _refuse_misspelt(prefix: str, config: Iterable[str], known: set[str]) -> None:
-    for key in config:
+def _refuse_done_by_the_chain(prefix: str, config: Mapping[str, Any]) -> None:
+    """`load_from = None` and `resume = False`, as mmdet's runtime file has them, ask for nothing."""
+    for key, instead in DONE_BY_THE_CHAIN.items():
+        if config.get(key) and config[key] != 'none':
+            raise ConfigError(f'{prefix}{key} = {config[key]!r} does nothing in a chain: {instead}')
+
+
+def _refuse_misspelt(config: Mapping[str, Any], known: set[str]) -> None:
+    for key, value in config.items():
         near = difflib.get_close_matches(key, known, n=1, cutoff=0.8) if key not in known else []
-        if near:
-            raise ConfigError(f'{prefix}{key} is no key of a chain: did you mean {prefix}{near[0]}?')
+        helper = near and near[0] in config and isinstance(value, (Mapping, list, tuple))
+        if near and not helper and isinstance(value, KINDS.get(near[0], object)):
+            raise ConfigError(f'{key} is no key of a chain: did you mean {near[0]}?')
 
 
-def _check_data(data: Mapping[str, Any]) -> None:
-    _refuse_misspelt('data.', data, DATA_KEYS)
+def _check_data(data: Mapping[str, Any], known: set[str]) -> None:
+    for key in data:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1, cutoff=0.7)
+            instead = ELSEWHERE.get(key) or (
+                f'did you mean data.{near[0]}?' if near else f'its keys are {sorted(known)}'
+            )
+            raise ConfigError(f'data.{key} is no key of a chain, and would do nothing: {instead}')
     for split in ('train', 'val', 'test'):
         if not isinstance(data.get(split), Mapping):
             raise ConfigError(f'data.{split} = {data.get(split)!r}: give the config of a data set, without pipeline')

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
 
+from ..errors import ConfigError
 from .chain import CHAIN_KEYS
 from .datasets import dataloaders
 from .stage import Stage
@@ -34,11 +35,7 @@ def stage_config(stage: Stage, work_dir: str | Path, checkpoints: Mapping[str, s
     init_from = init_file(stage, checkpoints)
     own = dict(stage.entry.get('runner') or {})
     hooks = dict(config.get('default_hooks', {}))
-    hooks['checkpoint'] = {
-        **dict(type='mmdet.AtomicCheckpointHook', interval=1, max_keep_ckpts=2, rule='greater', stage=stage.name),
-        **dict(save_best=chain_config.get('save_best', task.best)),
-        **hooks.get('checkpoint', {}),
-    }
+    hooks['checkpoint'] = _checkpoint_hook(stage, dict(hooks.get('checkpoint') or {}))
     config['default_hooks'] = hooks
     config['custom_hooks'] = [
         dict(type='mmdet.SampleSeedHook'),
@@ -53,6 +50,26 @@ def stage_config(stage: Stage, work_dir: str | Path, checkpoints: Mapping[str, s
     result = Config(config)
     result.merge_from_dict(own)
     return result
+
+
+def _checkpoint_hook(stage: Stage, given: dict) -> dict:
+    """mmpd's hook with the arguments that the chain config gives. mmengine's own, which mmdet's runtime file names,
+    knows no plain student and deletes the old file before it has saved the new one: its arguments are taken.
+
+    Raises:
+        ConfigError: a hook of another type.
+    """
+    kind = str(given.pop('type', 'CheckpointHook')).rpartition('.')[2]
+    if kind not in ('CheckpointHook', 'AtomicCheckpointHook'):
+        raise ConfigError(
+            f"default_hooks.checkpoint.type = {kind!r}: a stage needs mmpd's AtomicCheckpointHook; leave the type out, "
+            'and give only its arguments'
+        )
+    return {
+        **dict(type='mmdet.AtomicCheckpointHook', interval=1, max_keep_ckpts=2, rule='greater', stage=stage.name),
+        **dict(save_best=stage.chain_config.get('save_best', stage.task.best)),
+        **given,
+    }
 
 
 def stage_model(stage: Stage, checkpoints: Mapping[str, str]) -> ConfigDict:

@@ -30,6 +30,7 @@ class Task(Protocol):
         headline: metrics that a summary shows.
         guide_hooks: configs of the hooks of every stage with a guide.
         guide_size: 'hr' or 'lr', what guides see.
+        data_keys: keys of `data` besides those of every task.
         stock: whether the host library can run what it deploys; else a deployed config imports mmpd.
     """
 
@@ -39,6 +40,7 @@ class Task(Protocol):
     headline: tuple[str, ...]
     guide_hooks: tuple[dict, ...]
     guide_size: str
+    data_keys: tuple[str, ...]
     stock: bool
 
     def num_classes(self, stage: Stage) -> int | None:

@@ -35,6 +35,7 @@ class ClassificationTask:
     headline = ('top1', 'top5', 'mean_class')
     guide_hooks = ()  # AFP lines up pyramids; here maps are paired by stage
     guide_size = 'hr'  # of the images that guides see
+    data_keys = ('num_classes', 'crop')
     stock = True  # deployed networks need nothing of mmpd
 
     def num_classes(self, stage: Stage) -> int:

@@ -34,6 +34,7 @@ class DetectionTask:
     headline = ('AP50', 'AP')  # metrics that a summary shows
     guide_hooks = (dict(type='mmdet.AFPHook'),)  # of every stage with a guide
     guide_size = 'hr'  # of the images that guides see
+    data_keys = ()
     stock = True  # deployed networks need nothing of mmpd
 
     def num_classes(self, stage: Stage) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 import time
 from dataclasses import dataclass, field
@@ -68,8 +69,17 @@ def read_config(path: str | Path, options: dict | None = None) -> Config:
     """
     if not Path(path).is_file():
         raise ConfigError(f'CONFIG = {str(path)!r}: no such file')
+    folder = str(Path(path).resolve().parent)
+    if folder not in sys.path:
+        sys.path.append(folder)  # what `custom_imports` names may lie beside the config
     config = Config.fromfile(path)
-    config.merge_from_dict(options or {})
+    try:
+        config.merge_from_dict(options or {})
+    except (TypeError, KeyError, IndexError, AttributeError, ValueError) as error:
+        raise ConfigError(
+            f'--cfg-options {" ".join(options or {})}: {type(error).__name__}: {error}; a part of a list is named by '
+            'its number (data.augment.0.prob=1), and a list is replaced as a whole by "[…]"'
+        ) from error
     return config
 
 

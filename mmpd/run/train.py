@@ -23,6 +23,10 @@ def train(config: Config, launcher: str = 'none', resume_from: str | None = None
     if wrapper:
         config.setdefault('model_wrapper_cfg', wrapper)
     config.load_from, config.resume = resume_from, resume_from is not None
+    if config.get(
+        'visualizer'
+    ):  # a named one is one global instance: a student's curves would go to its teacher's file
+        config.visualizer.name = f'{experiment}_{time.time_ns()}'
     config.setdefault('experiment_name', f'{experiment}_{time.time_ns()}')
     runner = Runner.from_cfg(config)
     try:

@@ -30,6 +30,7 @@ class SuperResolutionTask:
     headline = ('PSNR_Y', 'SSIM_Y')
     guide_hooks = ()  # nothing to line up: guide and student see the same pixels
     guide_size = 'lr'
+    data_keys = ()
     stock = False  # mmdet has no super-resolution: deployed networks import mmpd
 
     def num_classes(self, stage: Stage) -> None:

@@ -47,6 +47,25 @@ def test_the_chain_that_the_cases_change_is_good(root):
 TOY = toy_retinanet()
 PADDED = dict(data_preprocessor=dict(pad_size_divisor=32))
 CASES: dict[str, tuple[dict, list[str]]] = {
+    # keys that would do nothing
+    'load_from': ({'load_from': 'a.pth'}, ["load_from = 'a.pth'", 'stages.<stage>.init_from', 'checkpoint']),
+    'load_from of a stage': (
+        {'stages.student.runner': dict(load_from='a.pth')},
+        ["stages.student.runner.load_from = 'a.pth'", 'init_from'],
+    ),
+    'resume': ({'resume': True}, ['resume = True', 'same command']),
+    'work_dir of a stage': ({'stages.student.runner': dict(work_dir='x')}, ['runner.work_dir', '--work-dir']),
+    'pipeline in data': ({'data.pipeline': [dict(type='Resize')]}, ['data.pipeline', 'data.augment']),
+    'workers in data': ({'data.workers': 4}, ['data.workers', 'data.num_workers']),
+    'sampler in data': ({'data.sampler': dict(type='X')}, ['stages.<stage>.runner.train_dataloader.sampler']),
+    'batch_sampler in data': ({'data.batch_sampler': dict(type='X')}, ['train_dataloader.batch_sampler']),
+    'persistent_workers in data': ({'data.persistent_workers': True}, ['train_dataloader.persistent_workers']),
+    'an unknown key in data': ({'data.colour': 'rgb'}, ['data.colour', 'hr_scale']),
+    'a stage that is no dict': ({'stages.student': 'r18'}, ["stages.student = 'r18'", 'detector']),
+    'another checkpoint hook': (
+        {'default_hooks.checkpoint': dict(type='MyHook')},
+        ["default_hooks.checkpoint.type = 'MyHook'", 'leave the type out'],
+    ),
     # ratio
     'ratio below 1': ({'ratio': 0.5}, ['ratio = 0.5', 'below 1', '2 halves both sides']),
     'ratio zero': ({'ratio': 0}, ['ratio = 0', 'below 1']),
@@ -194,6 +213,61 @@ def test_no_stages_at_all(root):
 def test_helpers_of_a_config_file_are_no_mistakes(root):
     """A config file may name parts of itself; those names stay in the config."""
     read_chain(config_with(root, {'terms': dict(a=1), 'small': dict(neck=1), 'train_cfg': dict(assigner=1), 'head': 3}))
+
+
+@pytest.mark.parametrize(
+    ('name', 'value'),
+    [
+        ('stage', 'student'),
+        ('stage', dict(detector='x')),
+        ('ratios', (2, 4)),
+        ('tasks', ['detection']),
+        ('schedules', dict(short=1)),
+        ('datas', [1]),
+        ('Schedule', Config),  # an imported name of a pure-Python config
+        ('load_from', None),
+        ('resume', False),
+    ],
+)
+def test_helper_names_and_imported_names_are_no_misspelt_keys(root, name, value):
+    config = toy_chain(root)
+    config[name] = value
+    read_chain(config)
+
+
+@pytest.mark.parametrize(
+    ('wrong', 'right', 'value'),
+    [('raito', 'ratio', 4), ('reductoin', 'reduction', 'area'), ('guide_cach', 'guide_cache', 9)],
+)
+def test_a_misspelt_key_is_refused(root, wrong, right, value):
+    config = toy_chain(root)
+    config.pop(right, None)
+    config[wrong] = value
+    with pytest.raises(ConfigError, match=f'{wrong} is no key of a chain: did you mean {right}'):
+        read_chain(config)
+
+
+def test_mmdets_runtime_file_is_a_base_of_a_chain(root):
+    """It has a stock CheckpointHook and a named visualizer."""
+    config = toy_chain(root)
+    runtime = root / 'runtime.py'
+    runtime.write_text("_base_ = 'mmdet::_base_/default_runtime.py'\n")
+    theirs = Config.fromfile(runtime)
+    config.merge_from_dict(theirs.to_dict())
+    stage = read_chain(config).stages['student']
+    hook = stage_config(stage, 'work', {}).default_hooks.checkpoint
+    assert hook.type == 'mmdet.AtomicCheckpointHook' and hook.stage == 'student'
+    assert hook.interval == theirs.default_hooks.checkpoint.interval
+
+
+def test_types_given_as_classes_are_written_by_name(root):
+    from mmdet.datasets.transforms import RandomFlip
+
+    config = toy_chain(root)
+    config.data.augment = [dict(type=RandomFlip, prob=0.5)]
+    stage = read_chain(config).stages['student']
+    text = stage_config(stage, 'work', {}).pretty_text
+    assert 'RandomFlip' in text and '<class' not in text
 
 
 def test_every_config_of_the_repository_passes_these_checks():
