@@ -20,6 +20,7 @@ COMMANDS = {
     'test': 'measure a network: AP, by object size, by class',
     'infer': 'find objects in images: pictures, COCO, VOC, YOLO, CSV',
     'export': 'a student as an ONNX file, checked against PyTorch',
+    'cost': 'parameters, MACs, memory, latency, bytes; the most accurate network in a budget',
     'demo': 'the whole chain on a small set that it draws itself',
     'convert': 'an old checkpoint with code in it as plain data',
     'doctor': 'what this environment is, for bug reports',

@@ -96,7 +96,7 @@ def _report(chain: Chain, rows: list[Row], work_dir: Path, console: Console) -> 
             name: dict(
                 size=row.cost.size,
                 params=row.cost.params,
-                flops=row.cost.flops,
+                macs=row.cost.macs,
                 metrics=row.measurement.metrics,
                 per_class=row.measurement.per_class,
             )

@@ -1,13 +1,15 @@
-"""What a network costs: parameters, FLOPs and pixels in. Nothing here is a time.
+"""What a network costs by counting: parameters, MACs, peak activation memory, pixels. Times are in timing.py.
 
-FLOPs are multiply-adds, as mmengine and mmdet count them, of one forward pass from the image to the head's raw outputs
-at the size that the network really computes on: its image padded to `pad_size_divisor`.
+MACs are multiply-adds (mmengine and mmdet print them as FLOPs) of one forward pass from the image to the head's raw
+outputs, at the size that the network really computes on: its image padded to `pad_size_divisor`.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Any
 
 import torch
@@ -19,11 +21,11 @@ from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
 from ..chain.chain import Chain
-from ..chain.detector import bare_type
 from ..chain.pyramid import PYRAMIDS
+from ..chain.sizes import lr_size
 from ..data.reduction import parse_ratio
-from ..data.sizes import lr_size
 from ..errors import ConfigError
+from .activation import peak_activation
 from .measure import Network
 
 # Operators of torch that cost much and that mmengine does not count.
@@ -37,7 +39,8 @@ class Cost:
     Attributes:
         name: the stage. pyramid: 'fine', 'cheap', or '' where there is no choice.
         size: (width, height) of the image, in its own pixels, before padding.
-        params: number of parameters. flops: multiply-adds.
+        params: number of parameters. macs: multiply-adds.
+        memory: bytes of activations that are alive at once, fp32, batch 1 (see activation.py).
         uncounted: operators that the count leaves out although they are not cheap.
     """
 
@@ -45,7 +48,8 @@ class Cost:
     pyramid: str
     size: tuple[int, int]
     params: int
-    flops: int
+    macs: int
+    memory: int = 0
     uncounted: tuple[str, ...] = ()
 
     @property
@@ -85,31 +89,78 @@ def network_cost(model: dict, size: tuple[int, int], name: str = '', pyramid: st
     """Cost of a plain network's config on an image of `size` (width, height)."""
     model = ConfigDict(model)
     net = MODELS.build(model).eval()
-    divisor = model.get('data_preprocessor', {}).get('pad_size_divisor', 1)
-    width, height = (math.ceil(side / divisor) * divisor for side in size)
+    width, height = padded_size(model, size)
     images = torch.zeros(1, 3, height, width)
-    analyzer = FlopAnalyzer(_Tensors(net, height, width), images)
+    function = _Tensors(net, height, width)
+    analyzer = FlopAnalyzer(function, images)
     analyzer.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings('none')
     with torch.no_grad():
-        flops = int(analyzer.total())
+        macs = int(analyzer.total())
     skipped = analyzer.unsupported_ops()
     uncounted = sorted(op for op in skipped if op in _HEAVY or not op.startswith(('aten::', 'prim::')))
     params = sum(parameter.numel() for parameter in net.parameters())
-    return Cost(name, pyramid, size, params, flops, tuple(uncounted))
+    memory = peak_activation(lambda: function(images), [*net.parameters(), *net.buffers()], images)
+    return Cost(name, pyramid, size, params, macs, memory, tuple(uncounted))
+
+
+def padded_size(model: dict, size: tuple[int, int]) -> tuple[int, int]:
+    """(width, height) that the network computes on."""
+    divisor = model.get('data_preprocessor', {}).get('pad_size_divisor', 1)
+    width, height = (math.ceil(side / divisor) * divisor for side in size)
+    return width, height
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One network that a chain could deploy.
+
+    Attributes:
+        chain, stage: names. ratio: HR side / side of its images, 1 for an HR network. pyramid: as `Cost`.
+        size: (width, height) of its images. model: its plain config.
+    """
+
+    chain: str
+    stage: str
+    ratio: Fraction
+    pyramid: str
+    size: tuple[int, int]
+    model: ConfigDict
+
+
+def candidates(
+    chain: Chain, ratios: Sequence[Fraction] = (), pyramids: Sequence[str] = ()
+) -> tuple[list[Candidate], list[str]]:
+    """Every network of a chain, HR ones once, LR ones at each ratio and pyramid; and what is impossible, with reasons.
+
+    Args:
+        ratios: default: the chain's own. pyramids: default: both, the chain's own first.
+    """
+    found, impossible = [], []
+    for stage in chain.stages.values():
+        init_default_scope(stage.task.scope)
+        low = stage.size == 'lr'
+        kinds = pyramids or sorted(PYRAMIDS, key=lambda other, own=stage.pyramid: other != own)  # type: ignore[misc]
+        for ratio in (ratios or [stage.ratio]) if low else [stage.ratio]:
+            for pyramid in kinds if low else ['']:
+                config = Config({**chain.config.to_dict(), 'student_pyramid': pyramid or stage.pyramid})
+                other = replace(stage, ratio=ratio, chain_config=config)
+                try:
+                    found.append(Candidate(chain.name, stage.name, ratio, pyramid, other.image_size, other.network))
+                except ConfigError as error:
+                    impossible.append(f'{chain.name} {stage.name} at ratio {ratio}, {pyramid}: {error}')
+    return found, impossible
 
 
 def chain_costs(chain: Chain) -> list[Cost]:
-    """Cost of each stage's network; LR networks with both pyramids, the configured one first."""
-    costs = []
-    for stage in chain.stages.values():
-        init_default_scope(stage.task.scope)
-        if stage.size == 'hr':
-            costs.append(network_cost(stage.network, stage.image_size, stage.name))
-            continue
-        for pyramid in sorted(PYRAMIDS, key=lambda other: other != stage.pyramid):
-            other = replace(stage, chain_config=Config({**chain.config.to_dict(), 'student_pyramid': pyramid}))
-            costs.append(network_cost(other.network, stage.image_size, stage.name, pyramid))
-    return costs
+    """Cost of each stage's network; LR networks with both pyramids, the configured one first.
+
+    Raises:
+        ConfigError: a network that cannot be built.
+    """
+    found, impossible = candidates(chain)
+    if impossible:
+        raise ConfigError(impossible[0])
+    return [network_cost(one.model, one.size, one.stage, one.pyramid) for one in found]
 
 
 def size_of(network: Network) -> tuple[int, int]:
@@ -120,7 +171,7 @@ def size_of(network: Network) -> tuple[int, int]:
     """
     size: tuple[int, int] | None = None
     for transform in network.pipeline:
-        kind = bare_type(transform)
+        kind = str(transform['type']).rpartition('.')[2]
         if kind in ('Resize', 'ResizeEdge') and isinstance(transform.get('scale'), (tuple, list)):
             size = (int(transform['scale'][0]), int(transform['scale'][1]))
         elif kind == 'ReduceResolution' and size:

@@ -52,26 +52,9 @@ def _plain_table(title: str, metrics: dict[str, float]) -> Table:
     return table
 
 
-def cost_table(costs: Sequence[Cost], title: str = 'cost of one image') -> Table:
-    """Pixels, parameters and FLOPs; shares are of the first row."""
-    table = _table(title, 'network', 'pyramid', 'image', 'pixels', 'params', 'FLOPs', 'FLOPs share')
-    first = costs[0]
-    for cost in costs:
-        table.add_row(
-            cost.name,
-            cost.pyramid or '–',
-            size_text(cost),
-            share_text(cost.pixels, first.pixels),
-            count_text(cost.params),
-            count_text(cost.flops),
-            share_text(cost.flops, first.flops),
-        )
-    return table
-
-
 def comparison_table(rows: Sequence[Row], title: str) -> Table:
     """What each network of a chain sees, costs and reaches."""
-    table = _table(title, 'network', 'image', 'pixels', 'params', 'FLOPs', 'AP50', 'AP')
+    table = _table(title, 'network', 'image', 'pixels', 'params', 'MACs', 'AP50', 'AP')
     for row in rows:
         cost, metrics = row.cost, row.measurement.metrics
         table.add_row(
@@ -79,7 +62,7 @@ def comparison_table(rows: Sequence[Row], title: str) -> Table:
             size_text(cost),
             share_text(cost.pixels, rows[0].cost.pixels),
             count_text(cost.params),
-            count_text(cost.flops),
+            count_text(cost.macs),
             _number(metrics.get('AP50')),
             _number(metrics.get('AP')),
         )

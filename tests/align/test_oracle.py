@@ -5,8 +5,7 @@ from fractions import Fraction
 from mmpd.align.alignment import Alignment
 from mmpd.align.oracle import OracleCheck, oracle_check
 from mmpd.align.positives import Annotated
-from mmpd.det.view import DetectorView
-from mmpd.distill.view import Shape
+from mmpd.distill.view import NetworkView, Shape
 from mmpd.heads.base import head_levels
 from tests.toys import build_model
 
@@ -59,7 +58,7 @@ def strides(first: int) -> list[int]:
     return [first * 2**level for level in range(5)]
 
 
-class HeadView(DetectorView):
+class HeadView(NetworkView):
     """A real head and no network around it."""
 
     def __init__(self, head: dict) -> None:

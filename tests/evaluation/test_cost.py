@@ -14,11 +14,11 @@ def _scope() -> None:
     init_default_scope('mmdet')
 
 
-def test_four_times_the_pixels_are_four_times_the_flops() -> None:
+def test_four_times_the_pixels_are_four_times_the_macs() -> None:
     """All sides are multiples of the coarsest stride, so each convolution's output has exactly four times the cells."""
     small = network_cost(toy_retinanet(), (64, 64))
     large = network_cost(toy_retinanet(), (128, 128))
-    assert large.flops == pytest.approx(4 * small.flops, rel=1e-6)
+    assert large.macs == pytest.approx(4 * small.macs, rel=1e-6)
     assert large.params == small.params
     assert large.pixels == 4 * small.pixels
 
@@ -28,17 +28,17 @@ def test_params_are_those_of_the_network() -> None:
     assert network_cost(toy_retinanet(), (64, 48)).params == sum(parameter.numel() for parameter in net.parameters())
 
 
-def test_flops_are_of_the_padded_image_and_pixels_of_the_image() -> None:
+def test_macs_are_of_the_padded_image_and_pixels_of_the_image() -> None:
     cost = network_cost(toy_retinanet(), (50, 40))
-    assert cost.flops == network_cost(toy_retinanet(), (64, 64)).flops
+    assert cost.macs == network_cost(toy_retinanet(), (64, 64)).macs
     assert cost.pixels == 50 * 40
 
 
-def test_flops_of_the_stem_by_hand() -> None:
+def test_macs_of_the_stem_by_hand() -> None:
     """A wider head changes nothing but the head: the difference is its own multiply-adds."""
     narrow, wide = toy_retinanet(num_classes=2), toy_retinanet(num_classes=5)
     cells = sum((64 // stride) ** 2 for stride in (8, 16, 32, 64))
-    difference = network_cost(wide, (64, 64)).flops - network_cost(narrow, (64, 64)).flops
+    difference = network_cost(wide, (64, 64)).macs - network_cost(narrow, (64, 64)).macs
     assert difference == cells * 3 * 9 * 8  # three more outputs of a 3×3 convolution on 8 channels
 
 
@@ -48,7 +48,7 @@ def test_chain_shows_both_pyramids_of_lr_networks_the_configured_one_first(tmp_p
     assert [(cost.name, cost.pyramid) for cost in costs] == named
     teacher, assistant, cheap, fine = costs
     assert (teacher.size, fine.size, cheap.size) == ((64, 48), (32, 24), (32, 24))
-    assert teacher.flops > assistant.flops > fine.flops > cheap.flops
+    assert teacher.macs > assistant.macs > fine.macs > cheap.macs
     assert teacher.pixels == 4 * fine.pixels
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from types import ModuleType
 
 from mmpd.chain.chain import read_chain
-from mmpd.check.finding import StageCheck, error
+from mmpd.check.config import error
+from mmpd.check.preflight import StageCheck
 from mmpd.errors import ConfigError
 from tests.toys import toy_chain
 
@@ -76,6 +77,26 @@ def test_cost_of_a_chain_and_of_one_network(trained, capsys) -> None:
     assert shown.count('student') == 2 and 'cheap' in shown and '32×24' in shown
     tool('cost').main([str(work / 'student' / 'deploy.py'), '--size', '64', '64'])
     assert '64×64' in capsys.readouterr().out
+
+
+def test_cost_answers_a_budget_from_results(trained, tmp_path, capsys) -> None:
+    chain, _ = trained
+    for row, ap in (('student', 0.4), ('hr_plain', 0.6)):
+        result = dict(row=row, seed=0, config=chain.stem, ratio='2', pyramid='fine', metrics=dict(test=dict(AP=ap)))
+        (tmp_path / f'{row}_seed0.json').write_text(json.dumps(result))
+    files = {name: tmp_path / f'costs.{name}' for name in ('csv', 'json', 'png')}
+    written = ['--csv', files['csv'], '--json', files['json'], '--plot', files['png'], '--pyramid', 'fine']
+    budget = ['--results', tmp_path, '--budget', 'pixels=1k,bytes=9M']
+    tool('cost').main([*map(str, (chain, *written, *budget))])
+    assert 'pixels binds' in capsys.readouterr().out
+    content = json.loads(files['json'].read_text())
+    assert content['budget'] == dict(
+        limits=dict(pixels=1000.0, bytes=9e6), best='student 1/2 fine', binding=dict(pixels='hr_plain')
+    )
+    lines = files['csv'].read_text().splitlines()
+    assert len(lines) == 1 + len(content['costs']) == 4 and cv2.imread(str(files['png'])) is not None
+    with pytest.raises(ConfigError, match='--results'):
+        tool('cost').main([str(chain), '--budget', 'pixels=1k'])
 
 
 def test_infer_on_lr_and_on_hr_images(trained, tmp_path, capsys) -> None:

@@ -1,0 +1,126 @@
+"""Latency and bytes are measured, and results of an ablation meet the costs of their networks."""
+
+from fractions import Fraction
+
+from mmpd import register  # noqa: F401
+from mmpd.chain.chain import read_chain
+from mmpd.errors import ConfigError
+from mmpd.evaluation.budget import within
+from mmpd.evaluation.cost import candidates
+from mmpd.evaluation.cost_study import (
+    Entry,
+    chain_images,
+    cost_rows,
+    join_results,
+    measure_bytes,
+    measure_candidates,
+    ratios_of,
+)
+from mmpd.evaluation.encoded import encoded_bytes, parse_codec
+from mmpd.report.cost import accuracy_table, answer_text, front_names, plot_costs
+from tests.toys import toy_chain
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+
+@pytest.fixture(scope='module')
+def chain(tmp_path_factory):
+    return read_chain(toy_chain(tmp_path_factory.mktemp('cost')))
+
+
+@pytest.fixture(scope='module')
+def entries(chain) -> list[Entry]:
+    found, impossible = candidates(chain, [Fraction(2), Fraction(1)], ['fine'])
+    assert not impossible
+    measured = measure_candidates(found, [], 1, 1)
+    measure_bytes(measured, chain, chain_images(chain, 2), ['jpeg:90', 'raw'])
+    return measured
+
+
+def result(row: str, accuracy: float, seed: int = 0, **changes) -> dict:
+    metrics = dict(test=dict(AP=accuracy))
+    return dict(row=row, seed=seed, config='chain', ratio='2', pyramid='fine', metrics=metrics) | changes
+
+
+def test_each_ratio_is_a_network_of_its_own(entries) -> None:
+    named = {(one.candidate.stage, str(one.candidate.ratio)): one for one in entries}
+    assert set(named) == {('teacher', '1'), ('assistant', '1'), ('student', '2'), ('student', '1')}
+    assert named['student', '2'].cost.size == (32, 24) and named['student', '1'].cost.size == (64, 48)
+    assert named['student', '2'].cost.memory < named['assistant', '1'].cost.memory
+
+
+def test_latency_in_torch_and_onnx_runtime(chain) -> None:
+    threads = torch.get_num_threads()
+    one = candidates(chain, pyramids=['fine'])[0][-1]
+    (entry,) = measure_candidates([one], ['cpu', 'onnx'], 1, 5)
+    for name in ('cpu', 'onnx'):
+        timing = entry.timings[name]
+        assert 0 < timing.median <= timing.p95 and (timing.threads, timing.repeats) == (1, 5)
+    assert entry.costs()['latency'] == entry.timings['onnx'].median  # what would be deployed
+    assert torch.get_num_threads() == threads
+    assert cost_rows([entry])[0]['cpu_median_ms'] > 0
+
+
+def test_bytes_are_those_of_the_encoder_on_the_networks_pixels(tmp_path) -> None:
+    hr = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
+    cv2.imwrite(str(tmp_path / 'a.png'), hr)
+    cv2.imwrite(str(tmp_path / 'b.png'), np.full_like(hr, 90))
+    lr = cv2.resize(hr, (32, 24), interpolation=cv2.INTER_AREA)
+    sizes = encoded_bytes([tmp_path / 'a.png', tmp_path / 'b.png'], (64, 48), Fraction(2), 'area', ['raw', 'webp:80'])
+    expected = [len(cv2.imencode('.webp', image, [cv2.IMWRITE_WEBP_QUALITY, 80])[1]) for image in (lr, lr * 0 + 90)]
+    assert sizes == {'raw': 32 * 24 * 3, 'webp:80': sum(expected) / 2}
+    for bad in ('jpeg', 'png:3', 'jpeg:0', 'webp:high', 'raw:3'):
+        with pytest.raises(ConfigError, match='--encode'):
+            parse_codec(bad)
+
+
+def test_rows_of_an_ablation_meet_their_networks(entries) -> None:
+    results = [
+        *(result('student', value, seed) for seed, value in enumerate((0.4, 0.5))),
+        result('student', 0.6, ratio='1'),
+        result('hr_plain', 0.7),
+        result('lr_plain', 0.3),
+        result('student', 0.2, pyramid='cheap'),
+        result('student', 0.2, config='another'),
+        dict(result('lr_fsr', 0.2), metrics={}),
+    ]
+    scored, left_out = join_results(entries, results, 'test', 'AP')
+    named = {one.label: one for one in scored}
+    assert set(named) == {'student 1/2 fine', 'student', 'hr_plain', 'lr_plain 1/2 fine'}
+    student = named['student 1/2 fine']
+    assert (student.accuracy, student.seeds) == (pytest.approx(0.45), 2) and student.sd == pytest.approx(
+        0.0707, abs=1e-4
+    )
+    cost = {one.label: one.cost for one in entries}
+    assert named['hr_plain'].costs['macs'] == cost['assistant'].macs
+    assert named['lr_plain 1/2 fine'].costs['macs'] == student.costs['macs'] == cost['student 1/2 fine'].macs
+    assert len(left_out) == 3
+    with pytest.raises(ConfigError, match='AP on val'):
+        join_results(entries, results, 'val', 'AP')
+
+
+def test_ratios_come_from_the_results(chain) -> None:
+    results = [result('student', 0.4, ratio=ratio) for ratio in ('4', '3/2')] + [result('x', 0, config='y', ratio='9')]
+    assert ratios_of(results, chain) == [2, Fraction(3, 2), 4]
+    assert ratios_of([], chain) == [2]
+
+
+def test_front_and_answer_of_real_costs(entries, tmp_path) -> None:
+    scored, _ = join_results(
+        entries, [result('student', 0.4), result('lr_plain', 0.3), result('hr_plain', 0.7)], 'test', 'AP'
+    )
+    fronts = front_names(scored)
+    assert 'macs' in fronts['student 1/2 fine'] and 'macs' in fronts['hr_plain'] and not fronts['lr_plain 1/2 fine']
+    assert accuracy_table(scored, 'AP', 'test').row_count == 3
+    macs = {one.label: one.costs['macs'] for one in scored}
+    limits = dict(macs=macs['student 1/2 fine'] + 1, bytes=1e9)
+    said = answer_text(within(scored, limits), limits)
+    assert 'student 1/2 fine: 40.0' in said and 'macs binds' in said and 'hr_plain would reach 70.0' in said
+    limits = dict(macs=1.0, bytes=1.0)
+    assert 'at least two' in answer_text(within(scored, limits), limits)
+    drawn = plot_costs(scored, 'AP', 'test', tmp_path / 'front.png')
+    assert {'macs', 'bytes', 'pixels'} <= set(drawn) and 'params' not in drawn  # one architecture
+    assert cv2.imread(str(tmp_path / 'front.png')) is not None
