@@ -24,7 +24,7 @@ from mmpd.chain.chain import Chain, read_chain
 from mmpd.check.preflight import check_stages
 from mmpd.cli import main_with_errors
 from mmpd.errors import ConfigError
-from mmpd.run.stages import finished_checkpoint
+from mmpd.run.state import finished_checkpoint
 from mmpd.evaluation.measure import read_config
 from mmengine.config import DictAction
 from rich.console import Console

@@ -27,7 +27,7 @@ from mmpd.check.guide import measure_guide
 from mmpd.check.tables import print_checks, print_oracle
 from mmpd.cli import main_with_errors
 from mmpd.errors import ConfigError
-from mmpd.run.stages import finished_checkpoint
+from mmpd.run.state import finished_checkpoint
 from mmpd.evaluation.measure import read_config
 
 

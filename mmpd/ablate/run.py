@@ -18,7 +18,8 @@ from ..errors import ConfigError
 from ..evaluation.measure import measure
 from ..io.write import write_atomic
 from ..run.fingerprint import fingerprint
-from ..run.stages import finished_checkpoint, run_stages
+from ..run.stages import run_stages
+from ..run.state import finished_checkpoint
 
 
 def share_guides(chain: Chain, folder: Path) -> Chain:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 
@@ -27,6 +29,18 @@ def fingerprint(config: Config) -> str:
     dir do not count, so a chain can be moved; nor does how data is loaded and progress is logged, so a stage can go on
     with fewer workers.
     """
+    content = _content(config)
+    text = json.dumps(content, sort_keys=True, default=str, ensure_ascii=False)
+    inits = [hook for hook in config.get('custom_hooks', []) if str(hook['type']).endswith('InitFromHook')]
+    for file in (config.model.get('guide_checkpoint'), *(hook['checkpoint'] for hook in inits)):
+        if file and Path(file).is_file():
+            text = text.replace(str(file), hashlib.sha256(Path(file).read_bytes()).hexdigest())
+    text = text.replace(f'{Path(config.work_dir).parent}/', '')
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _content(config: Config) -> dict[str, Any]:
+    """What of a stage's config decides its result, but for the content of the weights that it loads."""
     content = {key: value for key, value in config.to_dict().items() if key not in NO_RESULT}
     for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         content[loader] = {key: value for key, value in (content.get(loader) or {}).items() if key not in LOADING}
@@ -38,10 +52,32 @@ def fingerprint(config: Config) -> str:
             part['guide_cache'] = bool(part['guide_cache'])  # how much is kept changes nothing
     imports = content.get('custom_imports', {}).get('imports', [])
     content['custom_imports'] = {**content.get('custom_imports', {}), 'imports': [MOVED.get(n, n) for n in imports]}
-    text = json.dumps(content, sort_keys=True, default=str, ensure_ascii=False)
-    inits = [hook for hook in config.get('custom_hooks', []) if str(hook['type']).endswith('InitFromHook')]
-    for file in (config.model.get('guide_checkpoint'), *(hook['checkpoint'] for hook in inits)):
-        if file and Path(file).is_file():
-            text = text.replace(str(file), hashlib.sha256(Path(file).read_bytes()).hexdigest())
-    text = text.replace(f'{Path(config.work_dir).parent}/', '')
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return content
+
+
+def differences(old: Config, new: Config, shown: int = 4) -> list[str]:
+    """'key: old → new' of what differs between two configs of one stage and decides its result; [] where only the files
+    that it loads do."""
+    before, after = (dict(_flat(_content(config))) for config in (old, new))
+    keys = [key for key in {**before, **after} if before.get(key, _ABSENT) != after.get(key, _ABSENT)]
+    keys = [key for key in keys if not key.endswith(('guide_checkpoint', 'custom_imports.imports.0'))]
+    lines = [f'{key}: {_short(before.get(key, _ABSENT))} → {_short(after.get(key, _ABSENT))}' for key in keys[:shown]]
+    return lines + ([f'and {len(keys) - shown} more'] if len(keys) > shown else [])
+
+
+_ABSENT = 'not there'
+
+
+def _flat(node: Any, path: str = '') -> Iterator[tuple[str, Any]]:
+    """(dotted key, value) of every leaf of a nested config."""
+    children = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, (list, tuple)) else None
+    if children is None or not node:
+        yield path, node
+        return
+    for key, value in children:
+        yield from _flat(value, f'{path}.{key}' if path else str(key))
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 40 else f'{text[:37]}…'

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -19,12 +20,12 @@ from ..chain.stage_config import stage_config
 from ..check.preflight import preflight
 from ..errors import CheckpointError, ConfigError
 from ..io.deploy_folder import describe_stage
-from ..io.resume import latest_intact
 from ..io.urls import load_url_checkpoint
 from ..io.write import write_atomic
 from .fingerprint import fingerprint
 from .launch import from_rank_0, join, launched_rank
 from .lock import WorkDirLock
+from .state import begin, finished_checkpoint, state_of
 from .train import train
 
 console = Console(highlight=False, soft_wrap=True)
@@ -54,8 +55,8 @@ def run_stages(
         ConfigError: `only` is no stage, a stage it needs is not finished, or a stage was finished or begun with
             another config; or the preflight found an error.
     """
-    if only is not None:
-        chain.stage(only)
+    asked = list(chain.stages.values()) if only is None else [chain.stage(only), *chain.stage(only).needs]
+    _check_files(asked)
     work_dir = Path(work_dir)
     checkpoints: dict[str, str] = {}
     # The locks first: a second run is refused before its processes wait for each other. One a stage, so that different
@@ -70,8 +71,6 @@ def run_stages(
             from_rank_0(lambda: _check_unfinished(chain, work_dir))
         for index, (name, stage) in enumerate(chain.stages.items()):
             if stage.given:
-                if not Path(stage.given).is_file():
-                    raise CheckpointError(f'stages.{name}.checkpoint = {stage.given!r}: no such file')
                 checkpoints[name] = str(stage.given)
                 _say(announce, f'stage {index + 1}/{len(chain.stages)} {name}: given, {stage.given}')
                 continue
@@ -93,6 +92,21 @@ def run_stages(
     return checkpoints
 
 
+def _check_files(stages: Sequence[Stage]) -> None:
+    """Files that stages are given or start from: a missing one would stop a later stage after hours.
+
+    Raises:
+        CheckpointError: naming the key.
+    """
+    for stage in stages:
+        start = stage.init_from if isinstance(stage.init_from, str) else None
+        for key, file in (('checkpoint', stage.given), ('init_from', start)):
+            if file and '://' in file:
+                load_url_checkpoint(file)
+            elif file and not Path(file).is_file():
+                raise CheckpointError(f'stages.{stage.name}.{key} = {file!r}: no such file')
+
+
 def _check_unfinished(chain: Chain, work_dir: Path) -> None:
     """Preflight of every stage still to be trained; their guides may have no weights yet.
 
@@ -104,6 +118,8 @@ def _check_unfinished(chain: Chain, work_dir: Path) -> None:
     for url in sorted({str(init.get('checkpoint')) for init in inits}):
         if '://' in url:
             load_url_checkpoint(url)
+    if not todo:
+        return
     preflight(todo, {name: file for name, file in finished.items() if file}, console)
 
 
@@ -116,82 +132,41 @@ def _run_stage(
     check_with: dict[str, str] | None = None,
 ) -> str:
     folder, name = Path(config.work_dir), stage.name
-    hashed = from_rank_0(lambda: fingerprint(config))
-    finished, resume_from = from_rank_0(lambda: _progress(folder, name, hashed))
-    if finished:
-        _say(announce, f'{place}: finished before, {finished}')
-        return finished
+    state = from_rank_0(lambda: state_of(folder, name, config))
+    if state.finished:
+        _say(announce, f'{place}: finished before, {state.finished}')
+        return state.finished
     if check_with is not None:
         from_rank_0(lambda: preflight([stage], check_with, console))
     if is_main_process():
+        # in this order: a cut between any two is taken up by the next call
+        write_atomic(json.dumps(begin(folder, name, config, state)).encode(), folder / 'begun.json')
+        (folder / 'done.json').unlink(missing_ok=True)
         write_atomic(config.pretty_text.encode(), folder / f'{name}.py')
         write_atomic(deploy_config(stage).pretty_text.encode(), folder / 'deploy.py')
         write_atomic(bench_config(stage).pretty_text.encode(), folder / 'bench.py')
-        write_atomic(json.dumps(dict(stage=name, fingerprint=hashed)).encode(), folder / 'begun.json')
-    how = f'resuming from {Path(resume_from).name}' if resume_from else 'starting'
+    how = f'resuming from {Path(state.resume_from).name}' if state.resume_from else 'starting'
+    how += ' with the learning rate of the longer schedule' if state.longer else ''
     _say(announce, f'{place}: {how}, {config.train_cfg.max_epochs} epochs, in {folder}')
-    begin = time.time()
-    runner = train(config, launcher, resume_from, experiment=name)
+    started = time.time()
+    runner = train(config, launcher, state.resume_from, experiment=name, longer=state.longer)
     hub = runner.message_hub
     score = float(hub.get_info('best_score')) if 'best_score' in hub.runtime_info else None
     if is_main_process():
         done = dict(
             stage=name,
             checkpoint=f'{name}_best.pth' if (folder / f'{name}_best.pth').is_file() else f'{name}_last.pth',
-            fingerprint=hashed,
+            fingerprint=fingerprint(config),
             best_score=score,
             epochs=runner.epoch,
-            seconds=round(time.time() - begin, 1),
+            seconds=round(time.time() - started, 1),
         )
         write_atomic(json.dumps(done, indent=1).encode(), folder / 'done.json')
         describe_stage(folder)
     barrier()
     shown = '' if score is None else f', best {config.default_hooks.checkpoint.save_best} {score:.3f}'
-    _say(announce, f'{place}: finished in {time.time() - begin:.0f} s{shown}')
+    _say(announce, f'{place}: finished in {time.time() - started:.0f} s{shown}')
     return from_rank_0(lambda: str(finished_checkpoint(folder)))
-
-
-def _progress(folder: Path, name: str, hashed: str) -> tuple[str | None, str | None]:
-    """(weights of the finished stage or None, checkpoint to resume from or None).
-
-    Raises:
-        ConfigError: what lies in the folder was trained with another config, or from another guide.
-    """
-    finished = finished_checkpoint(folder)
-    if finished:
-        if _read_json(folder / 'done.json').get('fingerprint') != hashed:
-            raise ConfigError(
-                f'stage {name} in {folder} was finished with another config or guide (compare '
-                f'{folder / (name + ".py")}): use another --work-dir, or remove {folder} to train it again'
-            )
-        return finished, None
-    newest = latest_intact(folder)
-    if newest is None:
-        return None, None
-    begun = _read_json(folder / 'begun.json').get('fingerprint', hashed)
-    if begun != hashed:
-        raise ConfigError(
-            f'stage {name} in {folder} was begun with another config or guide (compare {folder / (name + ".py")}): use '
-            f'another --work-dir, or remove {folder} to begin anew, or remove {folder / "begun.json"} to go on from '
-            f'{newest.name} all the same'
-        )
-    return None, str(newest)
-
-
-def finished_checkpoint(folder: Path) -> str | None:
-    """Plain weights of a finished stage, or None where the stage is not finished."""
-    done = _read_json(folder / 'done.json')
-    weights = folder / done.get('checkpoint', '')
-    return str(weights) if weights.is_file() else None
-
-
-def _read_json(path: Path) -> dict:
-    """The dict in a JSON file; {} where there is none."""
-    try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _say(announce: bool, text: str) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import time
+from typing import Any
 
 from mmengine.config import Config
 from mmengine.runner import Runner
@@ -11,8 +13,18 @@ from ..errors import DataError
 from .launch import model_wrapper
 
 
-def train(config: Config, launcher: str = 'none', resume_from: str | None = None, experiment: str = 'run') -> Runner:
-    """Train one ordinary mmengine config. `resume_from` is a Runner checkpoint or None.
+def train(
+    config: Config,
+    launcher: str = 'none',
+    resume_from: str | None = None,
+    experiment: str = 'run',
+    longer: bool = False,
+) -> Runner:
+    """Train one ordinary mmengine config.
+
+    Args:
+        resume_from: a Runner checkpoint, or None.
+        longer: it was trained with a shorter schedule, so its schedulers' state is not for this one.
 
     Raises:
         DataError: a data-loader worker died.
@@ -29,6 +41,8 @@ def train(config: Config, launcher: str = 'none', resume_from: str | None = None
         config.visualizer.name = f'{experiment}_{time.time_ns()}'
     config.setdefault('experiment_name', f'{experiment}_{time.time_ns()}')
     runner = Runner.from_cfg(config)
+    if longer:
+        _resume_with_new_schedule(runner)
     try:
         runner.train()
     except RuntimeError as error:
@@ -39,3 +53,25 @@ def train(config: Config, launcher: str = 'none', resume_from: str | None = None
             'container more shared memory. No checkpoint was lost: run the command again.'
         ) from error
     return runner
+
+
+def _resume_with_new_schedule(runner: Runner) -> None:
+    """Let a runner resume weights and optimiser state, and take the learning rate that its own schedule has there.
+
+    A scheduler's saved state holds the length of its old schedule, at whose end the rate has fallen to nothing.
+    """
+    resume = runner.resume
+
+    def resumed(filename: str, **kwargs: Any) -> None:
+        resume(filename, **{**kwargs, 'resume_param_scheduler': False})
+        for group in runner.optim_wrapper.param_groups:
+            group['lr'] = group.get('initial_lr', group['lr'])
+        schedulers = runner.build_param_scheduler(copy.deepcopy(runner.cfg.get('param_scheduler') or []))
+        for by_epoch, steps in ((False, runner.iter), (True, runner.epoch)):
+            for _ in range(steps):
+                for scheduler in schedulers:
+                    if scheduler.by_epoch == by_epoch:
+                        scheduler.step()
+        runner.param_schedulers = schedulers
+
+    runner.resume = resumed

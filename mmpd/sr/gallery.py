@@ -22,7 +22,7 @@ from ..data.reduction import reduce_image
 from ..errors import ConfigError, DataError
 from ..evaluation.measure import network_of
 from ..io.state import load_into
-from ..run.stages import finished_checkpoint
+from ..run.state import finished_checkpoint
 from .metric import luma, psnr
 from .model import to_uint8
 

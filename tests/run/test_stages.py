@@ -11,7 +11,8 @@ from mmpd.errors import CheckpointError, ConfigError
 from mmpd.io.read import load_checkpoint
 from mmpd.run.fingerprint import fingerprint
 from mmpd.run.lock import WorkDirBusy, WorkDirLock
-from mmpd.run.stages import finished_checkpoint, run_stages
+from mmpd.run.stages import run_stages
+from mmpd.run.state import finished_checkpoint
 from mmpd.run.train import train
 from tests.toys import toy_chain
 
