@@ -14,7 +14,7 @@ with _contextlib.redirect_stdout(_io.StringIO()), _warnings.catch_warnings():
     from .compat.mmengine_loading import install_safe_loading
     from .data import pair, yolo
     from .data.voc import dataset
-    from .det import task
+    from .det import task, view
     from .distill import distiller
     from .evaluation import metric
     from .hooks import afp_hook, checkpoint_hook, epoch_length_hook, finite_hook, init_hook, seed_hook

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-from mmpd.check.step import decode_finding
+from mmpd.check.heads import decode_finding
 from mmpd.data.reduction import REDUCTIONS
 from mmpd.heads import base as heads
 from tests.toys import TERMS, build_distiller, build_model, first_losses

@@ -10,6 +10,7 @@ from mmengine.config import ConfigDict
 
 from ..data.classes import coco_classes, read_classes, yolo_classes
 from ..errors import ConfigError
+from .detector import bare_type
 
 if TYPE_CHECKING:
     from .stage import Stage
@@ -33,12 +34,6 @@ def leaves(dataset: dict) -> list[dict]:
 def innermost(dataset: dict) -> dict:
     """The first of `leaves`."""
     return leaves(dataset)[0]
-
-
-def bare_type(part: dict) -> str:
-    """'mmdet.RepeatDataset' → 'RepeatDataset'."""
-    kind = part.get('type', '')
-    return kind.__name__ if isinstance(kind, type) else str(kind).rpartition('.')[2]
 
 
 def dataloaders(stage: Stage) -> dict[str, Any]:

@@ -73,8 +73,7 @@ def takes_any_size(model: dict) -> bool:
     backbone, neck = model.get('backbone') or {}, model.get('neck') or {}
     if not isinstance(neck, dict) or 'scale_factor' in (neck.get('upsample_cfg') or {}):
         return False
-    kinds = [str(part.get('type', '')).rpartition('.')[2] for part in (backbone, neck)]
-    return kinds[0] in ANY_SIZE_BACKBONES and kinds[1] in ANY_SIZE_NECKS
+    return bare_type(backbone) in ANY_SIZE_BACKBONES and bare_type(neck) in ANY_SIZE_NECKS
 
 
 def pad_divisor(model: dict) -> int:
@@ -117,6 +116,12 @@ def name_types(node: Any) -> None:
     for part in walk_dicts(node):
         if isinstance(part.get('type'), type):
             part['type'] = f'{part["type"].__module__}.{part["type"].__qualname__}'
+
+
+def bare_type(part: dict) -> str:
+    """'mmdet.RepeatDataset' → 'RepeatDataset': in another task's scope types carry their registry."""
+    kind = part.get('type', '')
+    return kind.__name__ if isinstance(kind, type) else str(kind).rpartition('.')[2]
 
 
 def walk_dicts(node: Any) -> Iterator[dict]:

@@ -12,8 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
 from typing import Any
 
+from ..data.sizes import lr_size
 from ..errors import ConfigError
-from .sizes import lr_size
+from .detector import bare_type, walk_dicts
 
 # Made by the chain for every stage: a value at the top of a chain config would be overwritten without a word.
 MADE_BY_THE_CHAIN = {
@@ -122,7 +123,8 @@ def _check_data(data: Mapping[str, Any], known: set[str]) -> None:
     for split in ('train', 'val', 'test'):
         if not isinstance(data.get(split), Mapping):
             raise ConfigError(f'data.{split} = {data.get(split)!r}: give the config of a data set, without pipeline')
-    mixing = sorted({kind for _, kind in _values(data.get('augment') or [], 'type') if _bare(kind) in MIXING})
+    steps = walk_dicts(data.get('augment') or [])
+    mixing = sorted({str(step['type']) for step in steps if bare_type(step) in MIXING})
     if mixing:
         raise ConfigError(
             f'data.augment has {", ".join(mixing)}: it needs more than one image, and a chain gives a transform one; '
@@ -134,10 +136,6 @@ def _check_data(data: Mapping[str, Any], known: set[str]) -> None:
     for key, least in (('batch_size', 1), ('val_batch_size', 1), ('num_workers', 0)):
         if key in data and not (isinstance(data[key], int) and data[key] >= least):
             raise ConfigError(f'data.{key} = {data[key]!r}: give a whole number, at least {least}')
-
-
-def _bare(kind: Any) -> str:
-    return kind.__name__ if isinstance(kind, type) else str(kind).rpartition('.')[2]
 
 
 def check_schedule(schedule: Mapping[str, Any], key: str) -> None:

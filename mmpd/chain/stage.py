@@ -9,10 +9,10 @@ from functools import cached_property
 
 from mmengine.config import Config, ConfigDict
 
+from ..data.sizes import lr_size, pair_divisor
 from .detector import detector_config, pad_divisor
 from .keys import check_num_classes, check_sizes
 from .pyramid import finer_levels
-from .sizes import lr_size, pair_divisor
 from .task import Task
 
 

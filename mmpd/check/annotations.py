@@ -17,11 +17,12 @@ from typing import Any
 
 from mmengine.config import Config
 
-from ..chain.datasets import bare_type, class_names, leaves
+from ..chain.datasets import class_names, leaves
+from ..chain.detector import bare_type
 from ..data.voc.annotation import read_voc_xml
 from ..data.voc.dataset import read_split
 from ..data.yolo import split_images
-from .config import Finding, error
+from .finding import Finding, error
 
 SPLITS = ('train', 'val', 'test')
 _EXAMPLES = 3

@@ -3,33 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
-from ..chain.detector import pad_divisor, walk_dicts
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something wrong. `error` stops a training, a warning does not; `key` is the config key to look at."""
-
-    error: bool
-    key: str
-    text: str
-
-    def __str__(self) -> str:
-        return f'{self.key}: {self.text}'
-
-
-def error(key: str, text: str) -> Finding:
-    return Finding(True, key, text)
-
-
-def warning(key: str, text: str) -> Finding:
-    return Finding(False, key, text)
+from ..chain.detector import bare_type, pad_divisor, walk_dicts
+from .finding import Finding, error, warning
 
 
 def config_findings(config: Config, name: str) -> list[Finding]:
@@ -47,17 +27,12 @@ def trained_detector(model: dict) -> dict:
     return model.get('student', model)
 
 
-def _bare(kind: str) -> str:
-    """'mmdet.ISRDTerm' → 'ISRDTerm': in another task's scope types carry their registry."""
-    return kind.rpartition('.')[2]
-
-
 def _network_traps(config: Config, name: str) -> Iterator[Finding]:
     detector = trained_detector(config.model)
     backbone = detector.get('backbone') or {}
     prefix = f'stages.{name}.overrides.backbone'
     frozen = backbone.get('frozen_stages', -1)
-    terms = [_bare(term['type']) for term in (config.model.get('terms') or {}).values() if term]
+    terms = [bare_type(term) for term in (config.model.get('terms') or {}).values() if term]
     pretrained = bool(backbone.get('init_cfg'))
     if frozen >= 0 and 'ISRDTerm' in terms:
         yield error(
@@ -107,7 +82,7 @@ def _data_traps(config: Config) -> Iterator[Finding]:
 
 def _pipeline_traps(config: Config) -> Iterator[Finding]:
     for part in _datasets(config, 'train'):
-        steps = [_bare(step['type']) for step in part.get('pipeline') or []]
+        steps = [bare_type(step) for step in part.get('pipeline') or []]
         if 'ReduceResolution' in steps:
             after = [step for step in steps[steps.index('ReduceResolution') + 1 :] if not step.startswith('Pack')]
             if after:

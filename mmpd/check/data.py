@@ -15,10 +15,11 @@ from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
 
 from ..align.plan import Level
+from ..chain.datasets import innermost
 from ..data.seeding import sample_rng
 from ..errors import ConfigError
 from ..hooks.seed_hook import unwrap
-from .config import Finding, error, warning
+from .finding import Finding, error, warning
 
 if TYPE_CHECKING:
     from ..chain.stage import Stage
@@ -136,18 +137,12 @@ def real_batches(data: TrainData, config: Config, n_batches: int, batch_size: in
         known = range(min(len(dataset), 500))
         counts = [len(dataset.get_data_info(index).get('instances', ())) for index in known]
         indices = sorted(known, key=lambda index: -counts[index])[: n_batches * batch_size]
-        pipeline = Compose(_pipeline(config.train_dataloader.dataset))
+        pipeline = Compose(innermost(config.train_dataloader.dataset).pipeline)
         samples = []
         for index in indices:
             with sample_rng(0, 0, index):
                 samples.append(pipeline(dataset.get_data_info(index)))
     return [pseudo_collate(samples[start : start + batch_size]) for start in range(0, len(samples), batch_size)]
-
-
-def _pipeline(dataset: dict) -> list[dict]:
-    while 'pipeline' not in dataset:
-        dataset = dataset['dataset'] if 'dataset' in dataset else dataset['datasets'][0]
-    return dataset['pipeline']
 
 
 def fitting_sizes(level: Level) -> Interval:

@@ -17,7 +17,8 @@ from ..chain.detector import walk_dicts
 from ..chain.stage import Stage
 from ..chain.stage_config import stage_config
 from ..errors import ConfigError
-from .preflight import N_ORACLE, build_stage, quiet
+from .preflight import build_stage, quiet
+from .pyramids import N_ORACLE
 
 
 def measure_guide(stage: Stage, checkpoint: str, device: str = 'cpu') -> GuideAP:

@@ -10,7 +10,6 @@ import contextlib
 import time
 import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,91 +20,23 @@ from mmengine.registry import MODELS, DefaultScope
 from rich.console import Console
 from rich.markup import escape
 
-from ..align.oracle import OracleCheck, oracle_check
-from ..align.plan import Level
-from ..align.positives import annotated_images, count_positives
 from ..chain.detector import walk_dicts
 from ..chain.stage import Stage
 from ..chain.stage_config import init_file, stage_config
-from ..distill.view import view_of
 from ..errors import CheckpointError, ConfigError, DataError
-from ..hooks.afp_hook import verify_alignment
 from ..io.read import check_classes
 from ..io.state import load_into
 from .annotations import annotation_findings
-from .config import Finding, config_findings, ema_finding, error, padding_finding, warning
-from .data import (
-    TrainData,
-    class_findings,
-    fitting_sizes,
-    read_train_data,
-    real_batches,
-    uncovered,
-)
-from .step import (
-    LossRow,
-    decode_finding,
-    guide_confidence,
-    input_sizes,
-    loss_findings,
-    loss_rows,
-    verify_queries,
-)
+from .config import config_findings, ema_finding, padding_finding
+from .data import class_findings, read_train_data, real_batches
+from .finding import Finding, StageCheck, error, warning
+from .heads import guide_confidence, verify_queries
+from .pyramids import check_pyramids
+from .step import input_sizes, loss_findings, loss_rows
 
 N_BATCHES = 4
-N_ORACLE = 50
-"""Training images that the oracle guide is tried on."""
 SURE = 0.1
 """Best score on a few crowded images below which a guide has learned nothing yet, whatever its file is called."""
-BIG_SHARE = 0.3
-"""Share of the training boxes from which a gap between the pyramids is a warning."""
-
-
-@dataclass(frozen=True)
-class LevelRow:
-    """One pyramid level in the report: the `sizes` that it fits (HR pixels), the `share` of the training boxes in them,
-    `partner`: the levels of the other network that it meets, and `positives`: its share of the positives in training
-    (None: not counted, see `mmpd.align.positives`)."""
-
-    level: Level
-    channels: int
-    sizes: tuple[float, float]
-    share: float
-    partner: str
-    positives: float | None = None
-
-
-@dataclass
-class StageCheck:
-    """What the preflight found in one stage.
-
-    Attributes:
-        levels: 'student' (the trained network) and 'guide' → rows, finest level first.
-        gaps: sizes (HR pixels) that a guide level fits and no student level does, with the share of the boxes.
-        losses: rows of the first step.
-        inputs: 'student' and 'guide' → (h, w) of the first real batch in the network's own pixels, padded.
-        data: one line per training set; boxes: how many; tiny, below_cell: with a side below one pixel of the trained
-            network, below one cell of its finest level.
-        oracle: where the student hears of objects, see `mmpd.align.oracle`; None: no guide, or it can't be measured.
-    """
-
-    name: str
-    ratio: str
-    findings: list[Finding] = field(default_factory=list)
-    levels: dict[str, list[LevelRow]] = field(default_factory=dict)
-    gaps: list[tuple[float, float, float]] = field(default_factory=list)
-    losses: list[LossRow] = field(default_factory=list)
-    inputs: dict[str, tuple[int, int]] = field(default_factory=dict)
-    data: list[str] = field(default_factory=list)
-    boxes: int = 0
-    tiny: int = 0
-    below_cell: int = 0
-    adapters: list[str] = field(default_factory=list)
-    oracle: OracleCheck | None = None
-
-    @property
-    def errors(self) -> list[Finding]:
-        return [finding for finding in self.findings if finding.error]
 
 
 def check_stages(
@@ -141,7 +72,7 @@ def check_stage(stage: Stage, checkpoints: Mapping[str, str], device: str = 'cpu
                 check.findings += [padding] if padding else []
                 check_classes(guide_file, stage.task.classes(stage))
             model = build_stage(config, guide_file, init_file(stage, checkpoints)).to(device)
-            _check_pyramids(check, model, stage, data)
+            check_pyramids(check, model, float(stage.ratio), data)
             batches = real_batches(data, config, N_BATCHES)
             check.inputs = input_sizes(model, batches[0])
             verify_queries(model, batches[0], name)
@@ -236,81 +167,3 @@ def _chain_traps(stage: Stage, config: Config, n_images: int) -> list[Finding]:
             )
         )
     return findings + ([ema] if ema else [])
-
-
-def _check_pyramids(check: StageCheck, model: Any, stage: Stage, data: TrainData) -> None:
-    """Level tables, the plan on a dummy batch, gaps between the pyramids, and the heads' decoding."""
-    alignment = getattr(model, 'alignment', None)
-    ratio = float(stage.ratio)
-    if alignment is None:
-        view = view_of(model)
-        side = view.probe_side or 256
-        _, shapes = view.probe(side, side)
-        levels = view.levels(shapes)
-        counts = count_positives(view.head, levels, annotated_images(data.dataset))
-        check.levels['student'] = _rows(levels, shapes, ratio, data, {}, counts)
-    else:
-        side = alignment.student.probe_side
-        size = (side, side) if side else (97, 161)
-        verify_alignment(alignment, size, model.data_preprocessor.divisor)
-        plan = alignment.plan
-        guide_ratio = ratio / float(alignment.ratio)
-        how = {
-            m.student: 'guide ' + ', '.join(map(str, m.guides)) + (' same grid' if m.exact else ' resampled')
-            for m in plan.served()
-        }
-        back = {
-            g: 'student ' + ', '.join(str(m.student) for m in plan.served() if g in m.guides)
-            for m in plan.served()
-            for g in m.guides
-        }
-        images = list(annotated_images(data.dataset))
-        alignment.positives = count_positives(alignment.student.head, plan.student, images)
-        check.oracle = oracle_check(alignment, images[:: len(images) // N_ORACLE + 1])
-        check.findings += oracle_findings(check)
-        check.levels['student'] = _rows(plan.student, alignment.student_feats, ratio, data, how, alignment.positives)
-        check.levels['guide'] = _rows(plan.guide, alignment.guide_feats, guide_ratio, data, back)
-        gaps = uncovered(*([row.sizes for row in check.levels[who]] for who in ('guide', 'student')))
-        check.gaps = [(low, high, data.share((low, high))) for low, high in gaps]
-        lost = sum(share for _, _, share in check.gaps)
-        if lost > BIG_SHARE:
-            check.findings.append(
-                warning(
-                    'student_pyramid',
-                    f'{lost:.0%} of the training boxes have a size that '
-                    'a guide level fits and no student level; see the gaps',
-                )
-            )
-        check.adapters = [
-            f'terms.{name}.{key}: {conv.in_channels} → {conv.out_channels} channels'
-            for name, term in model.terms.items()
-            for key, conv in getattr(term, 'adapters', {}).items()
-        ]
-    check.below_cell = data.tiny(ratio * check.levels['student'][0].level.stride)
-    finding = decode_finding(getattr(model, 'student', model), check.name)
-    check.findings += [finding] if finding else []
-
-
-def oracle_findings(check: StageCheck) -> list[Finding]:
-    """A warning where the guide speaks past its student."""
-    if check.oracle is None or check.oracle.passed:
-        return []
-    text = f'{check.oracle}; change align, student_pyramid or the anchors in overrides'
-    return [warning(f'stages.{check.name}.align', text)]
-
-
-def _rows(
-    levels: Sequence[Level],
-    shapes: Sequence,
-    ratio: float,
-    data: TrainData,
-    partners: dict,
-    positives: Sequence[int] | None = None,
-) -> list[LevelRow]:
-    """`ratio` = HR side / side of this network's input."""
-    rows = []
-    for index, (level, shape) in enumerate(zip(levels, shapes, strict=True)):
-        sizes = fitting_sizes(level.scaled(ratio))
-        share = positives[index] / sum(positives) if positives else None
-        rows.append(LevelRow(level, shape.channels, sizes, data.share(sizes), partners.get(index, ''), share))
-    return rows

@@ -10,8 +10,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..chain.chain import Chain
+from .finding import StageCheck
 from .guide import measure_oracle
-from .preflight import StageCheck
 
 
 def print_checks(checks: Sequence[StageCheck], console: Console) -> None:

@@ -7,9 +7,8 @@ from typing import Any
 from mmpretrain.models import BaseClassifier, VisionTransformer
 from torch import Tensor, nn
 
-from ..align.plan import Level
 from ..distill.taps import Taps
-from ..distill.view import NetworkView, Shape, register_view
+from ..distill.view import NetworkView, register_view
 from ..errors import ConfigError
 from .tokens import tokens_to_map
 
@@ -55,9 +54,6 @@ class ClassifierView(NetworkView):
                 f'{[tuple(feature.shape) for feature in maps]}, not maps (B, C, h, w): set its out_type to feature maps'
             )
         return maps
-
-    def levels(self, shapes: list[Shape]) -> tuple[Level, ...]:
-        return tuple(Level(shape.stride, offset=0.5) for shape in shapes)
 
     def num_classes(self) -> int | None:
         return getattr(self.net.head, 'num_classes', None)

@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from mmengine.model import BaseDataPreprocessor, ImgDataPreprocessor
 from torch import Tensor
 
-from ..chain.sizes import pair_divisor
 from ..errors import ConfigError, DataError
+from .sizes import pair_divisor
 
 
 class PairDataPreprocessor(BaseDataPreprocessor):

@@ -1,7 +1,7 @@
 """What the Distiller needs to know of a network, whatever its task: where its stem, features and head are.
 
-One view per task. Detection is here; another task adds its view with `@register_view(ModelClass)` and nothing else in
-the core changes.
+One view per task, in its folder (mmpd/det/view.py, mmpd/cls/view.py): it registers itself with
+`@register_view(ModelClass)`, and nothing else in the core changes.
 """
 
 from __future__ import annotations
@@ -11,12 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from mmdet.models.detectors import BaseDetector
 from torch import Tensor, nn
 
 from ..align.plan import Level
 from ..errors import ConfigError
-from ..heads.base import family_of, head_levels
 from .taps import Taps
 
 
@@ -29,13 +27,13 @@ class Shape:
 
 
 class NetworkView:
-    """A detector seen by the Distiller.
+    """A network seen by the Distiller. This base is one with a backbone and no head; a task's view says the rest.
 
     Attributes:
         net: the network.
         stem: first convolution of the backbone, before norm and activation (ISRD reads it).
-        features: module whose output is the tuple of feature maps: the neck, or the backbone where there is none.
-        head: dense head (`bbox_head`, or `rpn_head` of a two-stage detector), None where its family is unknown.
+        features: module whose output is the tuple of feature maps.
+        head: module whose output the terms compare, None where there is none that they know.
         probe_side: side of the images (pixels of this network) at which its shapes are measured, where it is made for
             one size; None: any size will do.
         pooled: an image is one vector, the mean of its last map (classifiers); False: cells are compared with cells.
@@ -47,10 +45,8 @@ class NetworkView:
     def __init__(self, net: nn.Module) -> None:
         self.net: Any = net
         self.stem: nn.Module = self.find_stem()
-        with_neck = getattr(net, 'with_neck', False)
-        self.features: Any = self.net.neck if with_neck else self.net.backbone
-        head: Any = getattr(net, 'rpn_head', None) or getattr(net, 'bbox_head', None)
-        self.head: nn.Module | None = head if family_of(head) else None
+        self.features: Any = self.net.backbone
+        self.head: nn.Module | None = None
 
     def find_stem(self) -> nn.Module:
         for module in self.net.backbone.modules():
@@ -65,14 +61,9 @@ class NetworkView:
         return (output,) if isinstance(output, Tensor) else tuple(output)
 
     def taps(self) -> Taps:
-        """Taps on stem, features and head (and RoI head), to be entered around the network's own `loss()`."""
+        """Taps on stem, features and head, to be entered around the network's own `loss()`."""
         modules = {'stem': self.stem, 'features': self.features}
-        if self.head is not None:
-            modules['head'] = self.head
-        roi_head: Any = getattr(self.net, 'roi_head', None)
-        if hasattr(roi_head, 'bbox_roi_extractor'):
-            modules.update(roi=roi_head.bbox_roi_extractor, roi_head=roi_head.bbox_head)
-        return Taps(modules)
+        return Taps(modules if self.head is None else {**modules, 'head': self.head})
 
     def run(self, images: Tensor, with_head: bool = True) -> Taps:
         """One forward to features and, if wanted, the head's raw outputs; no loss, no post-processing."""
@@ -83,19 +74,11 @@ class NetworkView:
         return taps
 
     def levels(self, shapes: list[Shape]) -> tuple[Level, ...]:
-        """Pyramid levels: the head's, or, without a known head, the features' strides."""
-        if self.head is None:
-            return tuple(Level(shape.stride, offset=0.5) for shape in shapes)
-        return head_levels(self.head)
+        """Pyramid levels, from the strides of the feature maps."""
+        return tuple(Level(shape.stride, offset=0.5) for shape in shapes)
 
     def num_classes(self) -> int | None:
-        """Number of classes that the network tells apart."""
-        roi_head: Any = getattr(self.net, 'roi_head', None)
-        head: Any
-        for head in (getattr(roi_head, 'bbox_head', None), getattr(self.net, 'bbox_head', None)):
-            head = head[0] if isinstance(head, nn.ModuleList) else head
-            if hasattr(head, 'num_classes'):
-                return int(head.num_classes)
+        """Number of classes that the network tells apart, None where it has none or does not say."""
         return None
 
     @torch.no_grad()
@@ -114,11 +97,11 @@ class NetworkView:
         return shapes[0], shapes[1:]
 
 
-VIEWS: dict[type, type[NetworkView]] = {BaseDetector: NetworkView}
+VIEWS: dict[type, type[NetworkView]] = {}
 
 
 def register_view(*model_types: type) -> Callable[[type[NetworkView]], type[NetworkView]]:
-    """Register the view class of another task's models."""
+    """Register the view class of a task's models."""
 
     def register(view: type[NetworkView]) -> type[NetworkView]:
         VIEWS.update(dict.fromkeys(model_types, view))
@@ -132,4 +115,4 @@ def view_of(net: nn.Module) -> NetworkView:
     for base in type(net).__mro__:
         if base in VIEWS:
             return VIEWS[base](net)
-    raise ConfigError(f'{type(net).__name__} is no mmdet detector and has no registered view: see mmpd.distill.view')
+    raise ConfigError(f'{type(net).__name__} is no network of a known task: register its view, see mmpd.distill.view')

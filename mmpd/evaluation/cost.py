@@ -21,9 +21,10 @@ from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
 from ..chain.chain import Chain
+from ..chain.detector import bare_type
 from ..chain.pyramid import PYRAMIDS
-from ..chain.sizes import lr_size
 from ..data.reduction import parse_ratio
+from ..data.sizes import lr_size
 from ..errors import ConfigError
 from .activation import peak_activation
 from .measure import Network
@@ -171,7 +172,7 @@ def size_of(network: Network) -> tuple[int, int]:
     """
     size: tuple[int, int] | None = None
     for transform in network.pipeline:
-        kind = str(transform['type']).rpartition('.')[2]
+        kind = bare_type(transform)
         if kind in ('Resize', 'ResizeEdge') and isinstance(transform.get('scale'), (tuple, list)):
             size = (int(transform['scale'][0]), int(transform['scale'][1]))
         elif kind == 'ReduceResolution' and size:

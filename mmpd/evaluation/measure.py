@@ -14,8 +14,9 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from ..chain.chain import is_chain, read_chain
+from ..chain.datasets import innermost
 from ..chain.deploy import bench_config
-from ..chain.detector import pad_divisor
+from ..chain.detector import bare_type, pad_divisor
 from ..chain.task import TASKS
 from ..errors import ConfigError
 from ..io.read import check_classes
@@ -41,15 +42,12 @@ class Network:
     @property
     def pipeline(self) -> list[dict]:
         """Transforms of the split, from the file to what the network sees."""
-        dataset = self.config.test_dataloader.dataset
-        while 'pipeline' not in dataset and ('dataset' in dataset or 'datasets' in dataset):
-            dataset = dataset['dataset'] if 'dataset' in dataset else dataset['datasets'][0]
-        return dataset.pipeline
+        return innermost(self.config.test_dataloader.dataset).pipeline
 
     @property
     def knows_hr(self) -> bool:
         """Whether the pipeline tells HR pixels: it reduces HR images, rather than reading LR ones."""
-        return any(_is(transform, 'ReduceResolution') for transform in self.pipeline)
+        return any(bare_type(transform) == 'ReduceResolution' for transform in self.pipeline)
 
 
 @dataclass(frozen=True)
@@ -108,7 +106,7 @@ def network_of(config: Config, stage: str | None = None, split: str = 'test') ->
     if loader is None:
         raise ConfigError(f'{split}_dataloader is missing in the config: --split {split} has nothing to measure on')
     plain.test_dataloader = loader
-    if str(plain.model.type).rpartition('.')[2] == 'Distiller':
+    if bare_type(plain.model) == 'Distiller':
         plain.model = plain.model.student
     if not _of_a_task(plain.get('test_evaluator')) and plain.get('default_scope', 'mmdet') == 'mmdet':
         plain.test_evaluator = dict(type='PDMetric')
@@ -205,7 +203,3 @@ def _of_a_task(evaluator: dict | list | None) -> bool:
     """Whether an evaluator is what some task measures with, rather than one of mmdet's own."""
     ours = {task().evaluator()['type'] for task in TASKS.module_dict.values()}
     return isinstance(evaluator, dict) and evaluator.get('type') in ours
-
-
-def _is(transform: dict, name: str) -> bool:
-    return str(transform.get('type')).rpartition('.')[2] == name

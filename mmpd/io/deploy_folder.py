@@ -11,6 +11,8 @@ from typing import Any
 
 from mmengine.config import Config
 
+from ..chain.datasets import innermost
+from ..chain.detector import bare_type
 from ..errors import ConfigError, DataError
 from ..runtime.description import FILE, Description
 from .read import dataset_meta, load_checkpoint
@@ -139,7 +141,7 @@ def read_pipeline(pipeline: Sequence[dict]) -> tuple[tuple[int, int], str, str]:
     """
     size, ratio, reduction = None, '1', 'area'
     for step in pipeline:
-        kind = str(step['type']).rpartition('.')[2]
+        kind = bare_type(step)
         if kind == 'Resize' and step.get('keep_ratio') and 'scale' in step and size is None:
             size = (int(step['scale'][0]), int(step['scale'][1]))
         elif kind == 'ReduceResolution':
@@ -183,9 +185,7 @@ def _pipeline(config: Config) -> Sequence[dict[str, Any]]:
 def _classes(config: Config) -> Sequence[str]:
     from ..evaluation.measure import network_of
 
-    dataset = network_of(config).config.test_dataloader.dataset
-    while 'dataset' in dataset or 'datasets' in dataset:
-        dataset = dataset['dataset'] if 'dataset' in dataset else dataset['datasets'][0]
+    dataset = innermost(network_of(config).config.test_dataloader.dataset)
     classes = dataset.get('metainfo', {}).get('classes')
     if not classes:
         raise ConfigError('neither the checkpoint nor the config names the classes: set metainfo.classes of the data')

@@ -7,9 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..align.plan import Level
 from ..distill.taps import Taps
-from ..distill.view import NetworkView, Shape, register_view
+from ..distill.view import NetworkView, register_view
 from .model import SuperResolver
 
 POINTS = 3
@@ -38,12 +37,6 @@ class SRView(NetworkView):
         with self.taps() as taps:
             self.net(images, mode='tensor')
         return taps
-
-    def levels(self, shapes: list[Shape]) -> tuple[Level, ...]:
-        return tuple(Level(shape.stride, offset=0.5) for shape in shapes)
-
-    def num_classes(self) -> None:
-        return None
 
 
 class BodyTaps(Taps):

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 from mmpd.align.alignment import Alignment
 from mmpd.align.plan import Level
+from mmpd.det.view import DetectorView
 from mmpd.distill.view import NetworkView, Shape
 from mmpd.errors import ConfigError
 from mmpd.heads.base import LevelResponse
@@ -170,8 +171,8 @@ def test_masked_student_levels_get_nothing():
 
 
 def test_real_networks_line_up():
-    guide = NetworkView(build_model(toy_retinanet()))
-    alignment = align(guide, NetworkView(build_model(toy_retinanet(start_level=0))))
+    guide = DetectorView(build_model(toy_retinanet()))
+    alignment = align(guide, DetectorView(build_model(toy_retinanet(start_level=0))))
     assert alignment.plan.kind == 'window' and len(alignment.plan.served()) == 4
     assert alignment.stem == Shape(4, 2.0)
     assert [shape.stride for shape in alignment.student_feats] == [4.0, 8.0, 16.0, 32.0]
@@ -179,9 +180,9 @@ def test_real_networks_line_up():
 
 
 def test_a_head_with_other_levels_than_its_neck_is_refused():
-    broken = NetworkView(build_model(toy_retinanet(strides=[8, 16, 32])))
+    broken = DetectorView(build_model(toy_retinanet(strides=[8, 16, 32])))
     with pytest.raises(ConfigError, match=r'student: the head has 3 levels .*4 feature maps.*num_outs.*overrides'):
-        align(NetworkView(build_model(toy_retinanet())), broken)
+        align(DetectorView(build_model(toy_retinanet())), broken)
 
 
 @pytest.mark.parametrize(
@@ -196,12 +197,12 @@ def test_heads_that_cannot_be_compared_say_why(guide, student, words):
 
 @pytest.mark.parametrize('who', ['guide', 'student'])
 def test_a_softmax_head_is_no_partner_for_sigmoids(who):
-    views = dict(guide=NetworkView(build_model(toy_retinanet())), student=NetworkView(build_model(toy_retinanet())))
+    views = dict(guide=DetectorView(build_model(toy_retinanet())), student=DetectorView(build_model(toy_retinanet())))
     assert align(**views).response_problem() is None
     softmax = dict(type='CrossEntropyLoss', use_sigmoid=False)
     config = toy_retinanet()
     config['bbox_head']['loss_cls'] = softmax
-    views[who] = NetworkView(build_model(config))
+    views[who] = DetectorView(build_model(config))
     views['student' if who == 'guide' else 'guide'].head.cls_out_channels = views[who].head.cls_out_channels
     assert f'the {who} head RetinaHead scores with a softmax' in align(**views).response_problem()
 

@@ -5,7 +5,8 @@ from fractions import Fraction
 from mmpd.align.alignment import Alignment
 from mmpd.align.oracle import OracleCheck, oracle_check
 from mmpd.align.positives import Annotated
-from mmpd.distill.view import NetworkView, Shape
+from mmpd.det.view import DetectorView
+from mmpd.distill.view import Shape
 from mmpd.heads.base import head_levels
 from tests.toys import build_model
 
@@ -58,7 +59,7 @@ def strides(first: int) -> list[int]:
     return [first * 2**level for level in range(5)]
 
 
-class HeadView(NetworkView):
+class HeadView(DetectorView):
     """A real head and no network around it."""
 
     def __init__(self, head: dict) -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 from mmpd.chain.chain import read_chain
 from mmpd.chain.deploy import bench_config, deploy_config
 from mmpd.chain.detector import detector_config, takes_any_size
-from mmpd.chain.sizes import pair_divisor
 from mmpd.chain.stage_config import stage_config
 from mmpd.check.config import padding_finding
 from mmpd.data.preprocessor import PairDataPreprocessor
+from mmpd.data.sizes import pair_divisor
 from mmpd.distill.distiller import Distiller
 from mmpd.errors import ConfigError
 from mmpd.evaluation.measure import check_pixels, network_of

@@ -10,8 +10,9 @@ from typing import Any
 from mmpd.chain.chain import Chain
 from mmpd.chain.stage_config import stage_config
 from mmpd.check.data import read_train_data, real_batches
+from mmpd.check.heads import decode_finding, guide_confidence
 from mmpd.check.preflight import build_stage, check_stage, quiet
-from mmpd.check.step import decode_finding, guide_confidence, loss_rows
+from mmpd.check.step import loss_rows
 from tests.toy_families import FAMILIES, TOY, toy_family
 
 import pytest

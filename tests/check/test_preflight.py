@@ -12,8 +12,9 @@ from mmpd.align.plan import Level
 from mmpd.chain.chain import read_chain
 from mmpd.chain.detector import detector_config
 from mmpd.check.data import fitting_sizes, uncovered, union
-from mmpd.check.preflight import StageCheck, check_stages, preflight
-from mmpd.check.step import LossRow, loss_findings
+from mmpd.check.finding import LossRow, StageCheck
+from mmpd.check.preflight import check_stages, preflight
+from mmpd.check.step import loss_findings
 from mmpd.check.tables import print_checks, print_oracle
 from mmpd.errors import ConfigError
 from tests.toys import CLASSES, save_weights, toy_chain, toy_retinanet
@@ -235,7 +236,7 @@ def test_the_oracle_guide_is_reported_and_a_guide_that_speaks_past_its_student_i
     result = check(root, 'student', guide_file(root), ratio='3/2')
     assert result.oracle.passed and result.oracle.positives > 0
     past = OracleCheck(positives=100, received=56, heard=100, conflict=56, objects=20, lost=3)
-    monkeypatch.setattr('mmpd.check.preflight.oracle_check', lambda alignment, images: past)
+    monkeypatch.setattr('mmpd.check.pyramids.oracle_check', lambda alignment, images: past)
     findings = check(root, 'student', guide_file(root), ratio='3/2').findings
     (finding,) = [finding for finding in findings if 'oracle' in str(finding)]
     assert not finding.error

@@ -1,5 +1,6 @@
 """A detector seen by the Distiller."""
 
+from mmpd.det.view import DetectorView
 from mmpd.distill import view as networks
 from mmpd.distill.view import NetworkView, Shape, register_view, view_of
 from mmpd.errors import ConfigError
@@ -73,7 +74,7 @@ def test_another_tasks_models_need_a_view(monkeypatch):
     class Mine(nn.Linear):
         pass
 
-    with pytest.raises(ConfigError, match='Mine is no mmdet detector.*mmpd.distill.view'):
+    with pytest.raises(ConfigError, match='Mine is no network of a known task.*mmpd.distill.view'):
         view_of(Mine(1, 1))
     monkeypatch.setattr(networks, 'VIEWS', dict(networks.VIEWS))
 
@@ -83,4 +84,4 @@ def test_another_tasks_models_need_a_view(monkeypatch):
             self.net = net
 
     assert isinstance(view_of(Mine(1, 1)), LinearView)
-    assert type(view_of(build_model(toy_retinanet()))) is NetworkView
+    assert type(view_of(build_model(toy_retinanet()))) is DetectorView

@@ -7,8 +7,7 @@ from pathlib import Path
 from types import ModuleType
 
 from mmpd.chain.chain import read_chain
-from mmpd.check.config import error
-from mmpd.check.preflight import StageCheck
+from mmpd.check.finding import StageCheck, error
 from mmpd.errors import ConfigError
 from tests.toys import toy_chain
 

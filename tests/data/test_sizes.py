@@ -2,9 +2,9 @@
 
 from fractions import Fraction
 
-from mmpd.chain.sizes import lr_size
 from mmpd.chain.stage import Stage
 from mmpd.data.pair import ReduceResolution
+from mmpd.data.sizes import lr_size
 from mmpd.det.task import DetectionTask
 
 import numpy as np
