@@ -86,7 +86,7 @@ def draw_image(
         _add_box(axes, box, colour)
         name = classes[label] if label < len(classes) else f'class {label}'
         axes.text(
-            box[0], box[1], f'{name} {confidence:.2f}', fontsize=8, va='bottom', color='black',
+            box[0], box[1], f'{_plain(name)} {confidence:.2f}', fontsize=8, va='bottom', color='black',
             bbox=dict(facecolor=colour, edgecolor='none', pad=1), clip_on=True,
         )  # fmt: skip
     figure.savefig(path)
@@ -125,7 +125,7 @@ def draw_comparison(
     note = 'white: ground truth   solid: right   dashed: wrong'
     for index, name in enumerate(classes):
         figure.add_artist(_legend_box(figure, index, len(classes)))
-        figure.text(0.075 + index * 0.11, 0.4 / 2 / figure.get_figheight(), name, fontsize=10, va='center')
+        figure.text(0.075 + index * 0.11, 0.4 / 2 / figure.get_figheight(), _plain(name), fontsize=10, va='center')
     figure.text(
         0.985, 0.4 / 2 / figure.get_figheight(), note,
         fontsize=9, ha='right', va='center', color='0.3',
@@ -161,6 +161,11 @@ def _add_box(axes: Axes, box: np.ndarray, colour: str, width: float = 1.8, style
     axes.add_patch(
         Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, edgecolor=colour, linewidth=width, linestyle=style)
     )
+
+
+def _plain(name: str) -> str:
+    """A class name that matplotlib does not take for a formula."""
+    return name.replace('$', r'\$')
 
 
 def _colour(label: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rich.markup import escape
 from rich.table import Table
 
 from ..evaluation.coco_ap import SIZES
@@ -41,14 +42,16 @@ def measurement_tables(title: str, measurement: Measurement, size_unit: str = 'H
         )
     classes = _table('by class', 'class', 'objects', 'AP50 (area)', 'AP50 (11 points)', 'AP50:95')
     for name, values in measurement.per_class.items():
-        classes.add_row(name, f'{values["gt"]:.0f}', *(_number(values.get(key)) for key in ('AP50', 'AP50_11', 'AP')))
+        classes.add_row(
+            escape(name), f'{values["gt"]:.0f}', *(_number(values.get(key)) for key in ('AP50', 'AP50_11', 'AP'))
+        )
     return [overall, sizes, classes]
 
 
 def _plain_table(title: str, metrics: dict[str, float]) -> Table:
     table = _table(title, 'metric', 'value')
     for key, value in metrics.items():
-        table.add_row(key, f'{value:.4g}')
+        table.add_row(escape(key), f'{value:.4g}')
     return table
 
 
@@ -115,7 +118,7 @@ def _number(value: float | None) -> str:
 
 def _table(title: str, *columns: str) -> Table:
     """A table with the first column left and the others right."""
-    table = Table(title=title, title_justify='left', title_style='bold')
+    table = Table(title=escape(title), title_justify='left', title_style='bold')
     for index, column in enumerate(columns):
         table.add_column(column, justify='left' if index == 0 else 'right', no_wrap=True)
     return table

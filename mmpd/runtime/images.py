@@ -23,7 +23,12 @@ def _pillow(image: np.ndarray, size: tuple[int, int], filter_name: str) -> np.nd
     """An antialiased filter of Pillow: LANCZOS, or BICUBIC (a = -0.5, what super-resolution takes for LR images)."""
     from PIL import Image
 
-    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling[filter_name]))
+    kernel = Image.Resampling[filter_name]
+    if image.dtype == np.uint8:
+        return np.asarray(Image.fromarray(image).resize(size, kernel))
+    # transforms of colour give float images, which Pillow takes one channel at a time
+    channels = (Image.fromarray(channel.astype(np.float32)) for channel in np.moveaxis(image, 2, 0))
+    return np.stack([np.asarray(channel.resize(size, kernel)) for channel in channels], axis=2)
 
 
 REDUCTIONS: dict[str, Callable[[np.ndarray, tuple[int, int]], np.ndarray]] = {

@@ -97,3 +97,12 @@ def test_an_unpadded_image_is_refused_with_its_size():
 def test_unknown_operator_is_refused_with_the_known_ones():
     with pytest.raises(ConfigError, match="'cubic' is unknown.*'area'"):
         reduce_image(noise(4, 4), Fraction(2), 'cubic')
+
+
+@pytest.mark.parametrize('operator', sorted(REDUCTIONS.module_dict))
+def test_float_images_are_reduced_as_the_same_images_of_bytes(operator):
+    """PhotoMetricDistortion gives float32."""
+    image = np.random.default_rng(0).integers(40, 200, (24, 36, 3), dtype=np.uint8)
+    small = reduce_image(image.astype(np.float32), Fraction(3), operator)
+    assert small.dtype == np.float32 and small.shape == (8, 12, 3)
+    np.testing.assert_allclose(small, reduce_image(image, Fraction(3), operator), atol=1.01)

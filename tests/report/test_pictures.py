@@ -65,3 +65,9 @@ def test_the_best_score_is_where_f1_is_highest_by_trying_every_threshold() -> No
 def test_a_network_that_finds_nothing_is_drawn_without_boxes() -> None:
     empty = Prediction(np.zeros((1, 1, 3), np.uint8), np.zeros((0, 4)), np.zeros(0), np.zeros(0, int))
     assert best_score([(empty, GT, LABELS)]) == 1.0
+
+
+def test_names_with_dollar_signs_are_no_formulas(tmp_path) -> None:
+    odd = (r'$\\nonsense{', 'b$')
+    draw_image(np.zeros((30, 40, 3), np.uint8), prediction(15, 20), odd, tmp_path / 'one.png')
+    draw_comparison(['HR'], [(GT, LABELS, [prediction(30, 40)])], odd, (40, 30), tmp_path / 'rows.png', [0.3])

@@ -85,3 +85,10 @@ def test_shares_are_of_the_first_row() -> None:
 
 def test_count_text() -> None:
     assert [count_text(value) for value in (12, 1_234, 88_600_000, 4.2e9)] == ['12', '1.23 k', '88.6 M', '4.2 G']
+
+
+def test_names_with_brackets_are_names_and_no_markup() -> None:
+    """`[old]` is a style to rich, and `[/]` an error."""
+    odd = Measurement({**FULL.metrics}, {'[old] car': FULL.per_class['ring'], '[/]': FULL.per_class['ring']})
+    text = shown(*measurement_tables('[bold]run[1].pth', odd))
+    assert '[old] car' in text and '[/]' in text and '[bold]run[1].pth' in text
