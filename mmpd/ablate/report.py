@@ -8,8 +8,9 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from ..io.write import write_atomic
+from ..run.seeds import mean_sd_text
 from .rows import CONTROLS, HR_ROWS, ROWS
-from .verdict import summarise, verdict
+from .verdict import row_means, verdict
 
 METRICS = ('AP', 'AP50', 'AP_small', 'AP_medium', 'AP_large')
 
@@ -20,14 +21,14 @@ def markdown_table(results: Sequence[dict], split: str) -> str:
     AP is the mean over classes, that of a size too: with few objects of a class in it, it says little, so the column
     names how many objects there are.
     """
-    columns = {metric: summarise(results, split, metric) for metric in METRICS}
+    columns = {metric: row_means(results, split, metric) for metric in METRICS}
     rows = _ordered(columns['AP'])
     lines = [
         '| row | what | seeds | ' + ' | '.join(_heading(results, split, metric) for metric in METRICS) + ' |',
         '|---|---|---|' + '---|' * len(METRICS),
     ]
     for row in rows:
-        cells = [_cell(columns[metric].get(row)) for metric in METRICS]
+        cells = [mean_sd_text(*columns[metric][row]) if row in columns[metric] else '' for metric in METRICS]
         lines.append(f'| `{row}` | {ROWS.get(row, "")} | {columns["AP"][row][2]} | ' + ' | '.join(cells) + ' |')
     return '\n'.join([*lines, '', _per_class(results, rows, split)])
 
@@ -57,16 +58,9 @@ def _per_class(results: Sequence[dict], rows: Sequence[str], split: str) -> str:
     return '\n'.join(lines)
 
 
-def _cell(value: tuple[float, float, int] | None) -> str:
-    if value is None:
-        return ''
-    mean, sd, seeds = value
-    return f'{100 * mean:.1f}' + (f' ± {100 * sd:.1f}' if seeds > 1 else '')
-
-
 def plot(results: Sequence[dict], split: str, path: Path, metric: str = 'AP') -> None:
     """Bars with standard deviations; the honest control is drawn as a line across."""
-    rows = summarise(results, split, metric)
+    rows = row_means(results, split, metric)
     names = _ordered(rows)
     figure = Figure(figsize=(8, 0.5 + 0.42 * len(names)))
     axes = figure.subplots()

@@ -11,7 +11,7 @@ from .rows import CONTROLS
 SHORT = 10  # epochs of the student, below which a verdict is called a first look
 
 
-def summarise(results: Iterable[dict], split: str, metric: str) -> dict[str, tuple[float, float, int]]:
+def row_means(results: Iterable[dict], split: str, metric: str) -> dict[str, tuple[float, float, int]]:
     """Row → (mean, sample standard deviation (0 for one seed), number of seeds) of a metric on a split."""
     values: dict[str, list[float]] = {}
     for result in results:
@@ -25,7 +25,7 @@ def verdict(results: Sequence[dict], split: str, metric: str) -> str:
 
     A difference counts when it is more than two standard errors of the two means; of single seeds, more than a point.
     """
-    rows = summarise(results, split, metric)
+    rows = row_means(results, split, metric)
     controls = [row for row in CONTROLS if row in rows]
     if 'student' not in rows or not controls:
         return f'No verdict: rows student and one of {CONTROLS} are needed on {split}.'

@@ -21,7 +21,7 @@ from ..evaluation.measure import measure, network_of, read_config
 from ..evaluation.predict import Predictor
 from ..io.write import write_atomic
 from ..report.pictures import best_score, draw_comparison
-from ..report.tables import Row, comparison_table, verdict
+from ..report.tables import Row, comparison_table, outcome_text
 from ..run import stages
 from ..run.progress import listening
 from .draw import draw_demo_set
@@ -80,7 +80,7 @@ def _row(chain: Chain, name: str, checkpoint: str) -> Row:
 
 def _report(chain: Chain, rows: list[Row], work_dir: Path, console: Console) -> None:
     by_name = dict(zip(LABELS, (row.measurement for row in rows), strict=True))
-    text = verdict(by_name['student'], by_name['plain'], by_name['teacher'])
+    text = outcome_text(by_name['student'], by_name['plain'], by_name['teacher'])
     epochs = {name: stage.schedule.max_epochs for name, stage in chain.stages.items()}
     console.print(comparison_table(rows, f'drawn test set, {chain.config.demo_set.n_test} images, ratio {chain.ratio}'))
     console.print(text, soft_wrap=True, style='bold')

@@ -60,7 +60,7 @@ class Distiller(BaseModel):
         self.frozen = frozen
         self.guide_cache = GuideCache(guide_cache) if guide_cache else None
         self.guide_view, self.student_view = view_of(frozen.module), view_of(student_net)
-        self._check_classes()
+        self._check_class_counts()
         self.alignment = Alignment(self.guide_view, self.student_view, exact_ratio, align)
         self.terms = nn.ModuleDict({name: _build_term(name, cfg, self.alignment) for name, cfg in terms.items() if cfg})
         if not self.terms:
@@ -76,17 +76,7 @@ class Distiller(BaseModel):
         """What the terms leave of the student's own losses, 0..1."""
         return math.prod(term.own_loss_weight for term in self.terms.values() if isinstance(term, Term))
 
-    def _weigh_own(self, losses: dict[str, Any]) -> dict[str, Any]:
-        """The student's own losses (tensors or lists of them) times what the terms leave of them; accuracies stay."""
-        weight = self.own_loss_weight
-        return {
-            name: value if weight == 1 or 'loss' not in name
-            else [part * weight for part in value] if isinstance(value, (list, tuple))
-            else value * weight
-            for name, value in losses.items()
-        }  # fmt: skip
-
-    def _check_classes(self) -> None:
+    def _check_class_counts(self) -> None:
         guide, student = self.guide_view.num_classes(), self.student_view.num_classes()
         if guide is not None and student is not None and guide != student:
             raise ConfigError(
@@ -139,7 +129,7 @@ class Distiller(BaseModel):
         with torch.no_grad():
             taps_hr = self._run_guide(inputs['hr'])
         with self.student_view.taps() as taps_lr:
-            losses = self._weigh_own(self.student.loss(inputs['lr'], data_samples))
+            losses = weighed(self.own_loss_weight, self.student.loss(inputs['lr'], data_samples))
         step = Step(inputs['hr'], inputs['lr'], data_samples, taps_hr, taps_lr, self.alignment, self._run_guide)
         for name, term in self.terms.items():
             for key, value in term(step).items():
@@ -155,6 +145,17 @@ class Distiller(BaseModel):
         if self.guide_cache:
             return self.guide_cache.run(self.guide_view, images_hr, with_head)
         return self.guide_view.run(images_hr, with_head)
+
+
+def weighed(weight: float, losses: dict[str, Any]) -> dict[str, Any]:
+    """Named losses (tensors, or lists of one a level) times a weight. What is no loss, an accuracy, stays as it is."""
+    if weight == 1:
+        return losses
+
+    def times(value: Any) -> Any:
+        return [part * weight for part in value] if isinstance(value, (list, tuple)) else value * weight
+
+    return {name: times(value) if 'loss' in name else value for name, value in losses.items()}
 
 
 def _build_term(name: str, config: dict, alignment: Alignment) -> nn.Module:

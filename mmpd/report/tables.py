@@ -72,7 +72,7 @@ def comparison_table(rows: Sequence[Row], title: str) -> Table:
     return table
 
 
-def verdict(distilled: Measurement, plain: Measurement, teacher: Measurement) -> str:
+def outcome_text(distilled: Measurement, plain: Measurement, teacher: Measurement) -> str:
     """One sentence on whether distillation helped, whatever the answer."""
     gains = {key: distilled.metrics[key] - plain.metrics[key] for key in ('AP50', 'AP')}
     if all(gain > 0 for gain in gains.values()):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,8 @@ from ..chain.detector import walk_dicts
 
 MOVED = {'mmpd.run.progress': 'mmpd.progress'}
 """Modules that configs name and that had another name once: they count under the old one, as in finished stages."""
+
 NO_RESULT = ('work_dir', 'launcher', 'env_cfg', 'log_level', 'log_processor', 'visualizer', 'vis_backends')
-
-
 LOADING = ('num_workers', 'persistent_workers', 'pin_memory', 'prefetch_factor')
 """Keys of a stage's config, and of its dataloaders, that no result depends on."""
 
@@ -29,14 +28,25 @@ def fingerprint(config: Config) -> str:
     dir do not count, so a chain can be moved; nor does how data is loaded and progress is logged, so a stage can go on
     with fewer workers.
     """
-    content = _content(config)
-    text = json.dumps(content, sort_keys=True, default=str, ensure_ascii=False)
     inits = [hook for hook in config.get('custom_hooks', []) if str(hook['type']).endswith('InitFromHook')]
-    for file in (config.model.get('guide_checkpoint'), *(hook['checkpoint'] for hook in inits)):
-        if file and Path(file).is_file():
-            text = text.replace(str(file), hashlib.sha256(Path(file).read_bytes()).hexdigest())
-    text = text.replace(f'{Path(config.work_dir).parent}/', '')
+    loaded = [config.model.get('guide_checkpoint'), *(hook['checkpoint'] for hook in inits)]
+    hashes = {str(file): _hash(Path(file)) for file in loaded if file and Path(file).is_file()}
+    content = _portable(_content(config), hashes, f'{Path(config.work_dir).parent}/')
+    text = json.dumps(content, sort_keys=True, default=str, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _hash(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _portable(node: Any, hashes: Mapping[str, str], root: str) -> Any:
+    """A nested config with the hashes of files in the place of their names, and without the folder `root` in others."""
+    if isinstance(node, dict):
+        return {key: _portable(value, hashes, root) for key, value in node.items()}
+    if isinstance(node, (list, tuple)):
+        return [_portable(value, hashes, root) for value in node]
+    return hashes.get(node, node.replace(root, '')) if isinstance(node, str) else node
 
 
 def _content(config: Config) -> dict[str, Any]:
@@ -47,7 +57,7 @@ def _content(config: Config) -> dict[str, Any]:
     for part in walk_dicts(content):
         listed = Path(part.get('data_root') or '', part.get('ann_file') or '')
         if part.get('ann_file') and listed.is_file():
-            part.update(ann_file=hashlib.sha256(listed.read_bytes()).hexdigest(), data_root=None)
+            part.update(ann_file=_hash(listed), data_root=None)
         if 'guide_cache' in part:
             part['guide_cache'] = bool(part['guide_cache'])  # how much is kept changes nothing
     imports = content.get('custom_imports', {}).get('imports', [])

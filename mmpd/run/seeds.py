@@ -80,6 +80,11 @@ def mean_sd(values: Sequence[float]) -> tuple[float, float]:
     return statistics.mean(values), statistics.stdev(values) if len(values) > 1 else 0.0
 
 
+def mean_sd_text(mean: float, sd: float, n: int) -> str:
+    """Fractions as points: '42.0 ± 2.8', or '42.0' of a single value."""
+    return f'{100 * mean:.1f}' + (f' ± {100 * sd:.1f}' if n > 1 else '')
+
+
 def summary_table(summary: Summary, metrics: Sequence[str]) -> Table:
     """One row per network: mean ± sd of `metrics`, in per cent."""
     shown = [metric for metric in metrics if any(metric in values for values in summary.values())]
@@ -89,5 +94,5 @@ def summary_table(summary: Summary, metrics: Sequence[str]) -> Table:
         table.add_column(column, justify='left' if column == 'network' else 'right', no_wrap=True)
     for name, values in summary.items():
         cells = [values.get(metric) for metric in shown]
-        table.add_row(name, *(f'{100 * c["mean"]:.1f} ± {100 * c["sd"]:.1f}' if c else '–' for c in cells))
+        table.add_row(name, *(mean_sd_text(c['mean'], c['sd'], len(c['values'])) if c else '–' for c in cells))
     return table

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 from mmengine.dist import barrier, is_main_process
@@ -25,7 +26,7 @@ from ..io.write import write_atomic
 from .fingerprint import fingerprint
 from .launch import from_rank_0, join, launched_rank
 from .lock import WorkDirLock
-from .state import begin, finished_checkpoint, state_of
+from .state import State, begin, finished_checkpoint, state_of
 from .train import train
 
 console = Console(highlight=False, soft_wrap=True)
@@ -59,36 +60,44 @@ def run_stages(
     _check_files(asked)
     work_dir = Path(work_dir)
     checkpoints: dict[str, str] = {}
-    # The locks first: a second run is refused before its processes wait for each other. One a stage, so that different
-    # stages can train at once with `only`.
-    trained = [work_dir / name for name, stage in chain.stages.items() if not stage.given]
     with ExitStack() as locks:
-        for folder in [work_dir / only] if only else [work_dir, *trained]:
-            if launched_rank(launcher) == 0:
+        if launched_rank(launcher) == 0:  # first: a second run is refused before its processes wait for each other
+            for folder in _folders_to_lock(chain, work_dir, only):
                 locks.enter_context(WorkDirLock(folder))
         join(launcher, **chain.config.get('env_cfg', {}).get('dist_cfg', {}))
         if check and only is None:
             from_rank_0(lambda: _check_unfinished(chain, work_dir))
-        for index, (name, stage) in enumerate(chain.stages.items()):
+        for index, stage in enumerate(chain.stages.values()):
+            say = _speaker(announce, f'stage {index + 1}/{len(chain.stages)} {stage.name}')
             if stage.given:
-                checkpoints[name] = str(stage.given)
-                _say(announce, f'stage {index + 1}/{len(chain.stages)} {name}: given, {stage.given}')
-                continue
-            if only is not None and name != only:
-                finished = from_rank_0(lambda name=name: finished_checkpoint(work_dir / name))  # type: ignore[misc]
-                if finished:
-                    checkpoints[name] = finished
-                continue
-            missing = [needed.name for needed in stage.needs if needed.name not in checkpoints]
-            if missing:
-                raise ConfigError(
-                    f'stage {name} needs {missing}, not finished in {work_dir}: run without --stage, or give '
-                    f'stages.{missing[0]}.checkpoint'
-                )
-            config = stage_config(stage, work_dir, checkpoints)
-            place = f'stage {index + 1}/{len(chain.stages)} {name}'
-            guides = checkpoints if check and (stage.guide or only) else None
-            checkpoints[name] = _run_stage(stage, config, launcher, place, announce, guides)
+                weights: str | None = stage.given
+                say(f'given, {weights}')
+            elif only in (None, stage.name):
+                config = stage_config(stage, work_dir, _needed(stage, checkpoints, work_dir))
+                check_again = check and (stage.guide is not None or only is not None)
+                weights = _run_stage(stage, config, launcher, say, checkpoints, check_again)
+            else:
+                weights = from_rank_0(lambda stage=stage: finished_checkpoint(work_dir / stage.name))  # type: ignore[misc]
+            if weights:
+                checkpoints[stage.name] = weights
+    return checkpoints
+
+
+def _folders_to_lock(chain: Chain, work_dir: Path, only: str | None) -> list[Path]:
+    """One lock a stage, so that different stages can train at once with `only`."""
+    if only:
+        return [work_dir / only]
+    return [work_dir, *(work_dir / stage.name for stage in chain.stages.values() if not stage.given)]
+
+
+def _needed(stage: Stage, checkpoints: dict[str, str], work_dir: Path) -> dict[str, str]:
+    """`checkpoints`, if it has all that a stage needs. Raises ConfigError."""
+    missing = [needed.name for needed in stage.needs if needed.name not in checkpoints]
+    if missing:
+        raise ConfigError(
+            f'stage {stage.name} needs {missing}, not finished in {work_dir}: run without --stage, or give '
+            f'stages.{missing[0]}.checkpoint'
+        )
     return checkpoints
 
 
@@ -127,48 +136,58 @@ def _run_stage(
     stage: Stage,
     config: Config,
     launcher: str,
-    place: str,
-    announce: bool,
-    check_with: dict[str, str] | None = None,
+    say: Callable[[str], None],
+    checkpoints: dict[str, str],
+    check: bool,
 ) -> str:
-    folder, name = Path(config.work_dir), stage.name
-    state = from_rank_0(lambda: state_of(folder, name, config))
+    """Train a stage unless it is finished; the file with its weights. `check`: preflight it, its guide is there now."""
+    folder = Path(config.work_dir)
+    state = from_rank_0(lambda: state_of(folder, stage.name, config))
     if state.finished:
-        _say(announce, f'{place}: finished before, {state.finished}')
+        say(f'finished before, {state.finished}')
         return state.finished
-    if check_with is not None:
-        from_rank_0(lambda: preflight([stage], check_with, console))
+    if check:
+        from_rank_0(lambda: preflight([stage], checkpoints, console))
     if is_main_process():
-        # in this order: a cut between any two is taken up by the next call
-        write_atomic(json.dumps(begin(folder, name, config, state)).encode(), folder / 'begun.json')
-        (folder / 'done.json').unlink(missing_ok=True)
-        write_atomic(config.pretty_text.encode(), folder / f'{name}.py')
-        write_atomic(deploy_config(stage).pretty_text.encode(), folder / 'deploy.py')
-        write_atomic(bench_config(stage).pretty_text.encode(), folder / 'bench.py')
+        _begin(folder, stage, config, state)
     how = f'resuming from {Path(state.resume_from).name}' if state.resume_from else 'starting'
     how += ' with the learning rate of the longer schedule' if state.longer else ''
-    _say(announce, f'{place}: {how}, {config.train_cfg.max_epochs} epochs, in {folder}')
+    say(f'{how}, {config.train_cfg.max_epochs} epochs, in {folder}')
     started = time.time()
-    runner = train(config, launcher, state.resume_from, experiment=name, longer=state.longer)
-    hub = runner.message_hub
+    runner = train(config, launcher, state.resume_from, experiment=stage.name, longer=state.longer)
+    hub, seconds = runner.message_hub, round(time.time() - started, 1)
     score = float(hub.get_info('best_score')) if 'best_score' in hub.runtime_info else None
     if is_main_process():
-        done = dict(
-            stage=name,
-            checkpoint=f'{name}_best.pth' if (folder / f'{name}_best.pth').is_file() else f'{name}_last.pth',
-            fingerprint=fingerprint(config),
-            best_score=score,
-            epochs=runner.epoch,
-            seconds=round(time.time() - started, 1),
-        )
-        write_atomic(json.dumps(done, indent=1).encode(), folder / 'done.json')
-        describe_stage(folder)
+        _finish(folder, stage, config, best_score=score, epochs=runner.epoch, seconds=seconds)
     barrier()
     shown = '' if score is None else f', best {config.default_hooks.checkpoint.save_best} {score:.3f}'
-    _say(announce, f'{place}: finished in {time.time() - started:.0f} s{shown}')
+    say(f'finished in {seconds:.0f} s{shown}')
     return from_rank_0(lambda: str(finished_checkpoint(folder)))
 
 
-def _say(announce: bool, text: str) -> None:
-    if announce and is_main_process():
-        console.print(f'[bold]mmpd[/bold] {text}')
+def _begin(folder: Path, stage: Stage, config: Config, state: State) -> None:
+    """Write down what is about to be trained, in this order: a cut between any two is taken up by the next call."""
+    write_atomic(json.dumps(begin(folder, stage.name, config, state)).encode(), folder / 'begun.json')
+    (folder / 'done.json').unlink(missing_ok=True)
+    write_atomic(config.pretty_text.encode(), folder / f'{stage.name}.py')
+    write_atomic(deploy_config(stage).pretty_text.encode(), folder / 'deploy.py')
+    write_atomic(bench_config(stage).pretty_text.encode(), folder / 'bench.py')
+
+
+def _finish(folder: Path, stage: Stage, config: Config, **facts: Any) -> None:
+    """The stage is finished from now on."""
+    best, last = f'{stage.name}_best.pth', f'{stage.name}_last.pth'
+    weights = best if (folder / best).is_file() else last
+    done = dict(stage=stage.name, checkpoint=weights, fingerprint=fingerprint(config), **facts)
+    write_atomic(json.dumps(done, indent=1).encode(), folder / 'done.json')
+    describe_stage(folder)
+
+
+def _speaker(announce: bool, place: str) -> Callable[[str], None]:
+    """Prints what happens at a place in the chain, on rank 0 and if it is to be announced."""
+
+    def say(text: str) -> None:
+        if announce and is_main_process():
+            console.print(f'[bold]mmpd[/bold] {place}: {text}')
+
+    return say

@@ -5,7 +5,7 @@ import json
 from mmpd.ablate.report import markdown_table, write_report
 from mmpd.ablate.rows import DEFAULT_ROWS, RKD_ROWS, ROWS, ablation_chain, in_order
 from mmpd.ablate.run import read_results, refuse_other_options, run_row, share_guides, val_curve
-from mmpd.ablate.verdict import summarise, verdict
+from mmpd.ablate.verdict import row_means, verdict
 from mmpd.chain.chain import read_chain
 from mmpd.chain.task import TASKS
 from mmpd.det.task import DetectionTask
@@ -45,7 +45,8 @@ def test_rows_differ_from_the_student_in_one_thing(tmp_path):
 
 def test_rows_of_rkd_change_one_thing_and_are_trained_where_they_are_named(tmp_path):
     options = {'stages.student.terms.response.loss_weight': 8.0, 'rkd': dict(mmd=dict(loss_weight=0.3))}
-    stages = ablation_chain(read_chain(toy_chain(tmp_path, **options))).stages
+    chain = ablation_chain(read_chain(toy_chain(tmp_path, **options)))
+    stages = {name: stage.entry for name, stage in chain.stages.items()}
     default = stages['student'].terms
     assert set(stages['lr_rkd'].terms) == {'adversarial', 'resolution', 'pairwise', 'mmd'}
     assert set(stages['lr_crkd'].terms) == set(stages['lr_rkd'].terms) - {'adversarial'}
@@ -138,7 +139,7 @@ def test_a_curve_goes_on_where_a_cut_training_was_resumed(tmp_path):
 
 
 def test_summary_is_mean_and_sample_deviation():
-    rows = summarise([result('student', 0, 0.40), result('student', 1, 0.44)], 'val', 'AP')
+    rows = row_means([result('student', 0, 0.40), result('student', 1, 0.44)], 'val', 'AP')
     mean, sd, seeds = rows['student']
     assert (mean, seeds) == (pytest.approx(0.42), 2) and sd == pytest.approx(0.0282843, rel=1e-5)
     assert '42.0 ± 2.8' in markdown_table([result('student', 0, 0.40), result('student', 1, 0.44)], 'val')

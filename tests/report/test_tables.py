@@ -5,7 +5,7 @@ from mmpd.report.tables import (
     comparison_table,
     count_text,
     measurement_tables,
-    verdict,
+    outcome_text,
 )
 
 import pytest
@@ -39,13 +39,13 @@ FULL = Measurement(
     ],
 )
 def test_verdict_says_what_the_numbers_say(distilled, plain, words) -> None:
-    text = verdict(measured(*distilled), measured(*plain), teacher=measured(0.6, 0.4))
+    text = outcome_text(measured(*distilled), measured(*plain), teacher=measured(0.6, 0.4))
     for word in words:
         assert word in text
 
 
 def test_verdict_without_a_loss_to_win_back() -> None:
-    assert '%' not in verdict(measured(0.5, 0.3), measured(0.4, 0.2), teacher=measured(0.3, 0.1))
+    assert '%' not in outcome_text(measured(0.5, 0.3), measured(0.4, 0.2), teacher=measured(0.3, 0.1))
 
 
 def test_measurement_tables() -> None:
