@@ -162,7 +162,7 @@ def placed_responses(
     quality = None if heard.quality is None else heard.quality.gather(1, index)
     if quality is not None and hasattr(head, 'loss_centerness'):
         quality = torch.where(placed > 0, centerness(plan, grids, boxes).to(quality), quality)
-    return _split(plan, grids, LevelResponse(logits, boxes, quality, None, (0, 0)))
+    return _split(plan, grids, LevelResponse(logits, boxes, quality, None, (0, 0), index))
 
 
 def centerness(plan: AlignmentPlan, grids: Grids, boxes: Tensor) -> Tensor:
@@ -195,7 +195,8 @@ def _split(plan: AlignmentPlan, grids: Grids, joined: LevelResponse) -> list[Lev
     cells = [h * w * max(len(level.anchors), 1) for (h, w), level in zip(grids, plan.student, strict=True)]
     logits, boxes = joined.logits.split(cells, dim=1), joined.boxes.split(cells, dim=1)
     qualities = [None] * len(cells) if joined.quality is None else joined.quality.split(cells, dim=1)
+    sources = [None] * len(cells) if joined.source is None else joined.source.split(cells, dim=1)
     return [
-        LevelResponse(*parts, None, (grid[0], grid[1]))
-        for *parts, grid in zip(logits, boxes, qualities, grids, strict=True)
+        LevelResponse(*parts, None, (grid[0], grid[1]), source)
+        for *parts, grid, source in zip(logits, boxes, qualities, grids, sources, strict=True)
     ]

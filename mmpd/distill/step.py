@@ -60,7 +60,8 @@ class Step:
 
     @cached_property
     def aligned_responses(self) -> list[AlignedResponse]:
-        return self._aligned_responses(self.guide)
+        guide = responses(self.alignment.guide.head, self.guide['head'])  # type: ignore[arg-type]
+        return self.alignment.responses(guide, self.grids)
 
     @cached_property
     def guide_on_lr(self) -> Taps:
@@ -74,15 +75,6 @@ class Step:
         run = self.run_guide or self.alignment.guide.run
         with torch.no_grad():
             return run(images)
-
-    @cached_property
-    def aligned_responses_on_lr(self) -> list[AlignedResponse]:
-        """As `aligned_responses`, of the guide on the enlarged LR images."""
-        return self._aligned_responses(self.guide_on_lr)
-
-    def _aligned_responses(self, taps: Taps) -> list[AlignedResponse]:
-        guide = responses(self.alignment.guide.head, taps['head'])  # type: ignore[arg-type]
-        return self.alignment.responses(guide, self.grids)
 
     @cached_property
     def map_pairs(self) -> list[MapPair]:

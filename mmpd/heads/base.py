@@ -33,6 +33,8 @@ class LevelResponse:
         quality: (B, n) logits of centerness or objectness, where the head has it.
         distribution: (B, n, 4, reg_max + 1) logits of the distances in strides, where the head has it (GFL).
         grid: (h, w).
+        source: (B, n), where the response was placed on another network's locations: the flat location (level, h, w, A)
+            of its own network that each of them hears.
     """
 
     logits: Tensor
@@ -40,6 +42,7 @@ class LevelResponse:
     quality: Tensor | None
     distribution: Tensor | None
     grid: tuple[int, int]
+    source: Tensor | None = None
 
     def scores(self) -> Tensor:
         """(B, n, C) probabilities, times quality where the head has it."""

@@ -11,6 +11,7 @@ from torch import Tensor
 from ..align.alignment import Alignment
 from ..distill.step import Step
 from ..errors import ConfigError
+from ..heads.base import responses
 from ..losses.mmd import mmd2
 from ..losses.pairwise import pairwise_loss
 from ..losses.resolution import resolution_weights, score_divergence
@@ -70,10 +71,11 @@ class MMDTerm(VectorTerm):
 class ResolutionTerm(ResponseTerm):
     """`ResponseTerm` in which a location counts by what resolution costs the guide there. It takes that term's place.
 
-    w = divergence of the guide's class scores on the HR image from those on the LR image enlarged to HR size. Where the
-    guide is sure of something (score ≥ threshold) on either, w has mean 1; elsewhere w = 1, or the few objects would
-    share the weight of the whole background. Class, box and quality losses are times w. The second image costs one
-    more forward of the guide a step, which `guide_cache` saves as it saves the first.
+    w = divergence of the guide's class scores on the HR image from those on the LR image enlarged to HR size, at the
+    guide's location that the student's hears. Where the guide is sure of something (score ≥ threshold) on either image,
+    w has mean 1; elsewhere w = 1, or the few objects would share the weight of the whole background. Class, box and
+    quality losses are times w. The second image costs one more forward of the guide a step, which `guide_cache` saves
+    as it saves the first.
 
     Args:
         aware: False: w = 1 everywhere and no second forward.
@@ -91,11 +93,14 @@ class ResolutionTerm(ResponseTerm):
         """w (B, n) of each aligned level; mean 1 over the batch."""
         if not self.aware:
             return super().emphasis(step)
-        responses_hr = [aligned.response for aligned in step.aligned_responses]
-        responses_lr = [aligned.response for aligned in step.aligned_responses_on_lr]
-        divergence, sure = [], []
-        for hr, lr in zip(responses_hr, responses_lr, strict=True):
-            divergence.append(score_divergence(hr.logits, lr.logits))
-            sure.append(torch.maximum(hr.scores().amax(2), lr.scores().amax(2)) >= self.threshold)
-        weights = resolution_weights(torch.cat(divergence, 1), torch.cat(sure, 1))
-        return list(weights.split([part.shape[1] for part in divergence], dim=1))
+        alignment, costs, sure = step.alignment, [], []
+        on_hr, on_lr = (responses(alignment.guide.head, taps['head']) for taps in (step.guide, step.guide_on_lr))
+        divergences = [score_divergence(hr.logits, lr.logits) for hr, lr in zip(on_hr, on_lr, strict=True)]
+        best = [torch.maximum(*(of.scores().amax(2) for of in both)) for both in zip(on_hr, on_lr, strict=True)]
+        for match, aligned in zip(alignment.plan.served(), step.aligned_responses, strict=True):
+            source = aligned.response.source
+            for wanted, levels in ((costs, divergences), (sure, best)):
+                own = levels[match.guides[0]] if source is None else torch.cat(levels, 1).gather(1, source)
+                wanted.append(own)
+        weights = resolution_weights(torch.cat(costs, 1), torch.cat(sure, 1) >= self.threshold)
+        return list(weights.split([cost.shape[1] for cost in costs], dim=1))

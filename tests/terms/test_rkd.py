@@ -4,6 +4,8 @@ from types import SimpleNamespace
 
 from mmpd.distill.matched import MapPair
 from mmpd.errors import ConfigError
+from mmpd.heads.base import responses
+from mmpd.losses.resolution import FLOOR, score_divergence
 from mmpd.terms import adversarial, crkd
 from mmpd.terms.adversarial import MEMORY, PATIENCE, AdversarialTerm
 from mmpd.terms.crkd import MMDTerm
@@ -148,6 +150,34 @@ def test_the_second_forward_goes_through_the_guides_cache(tmp_path):
         losses = first_losses(cached)
         assert cached.guide_cache.hits == hits
         torch.testing.assert_close(losses['loss_resolution_cls'], plain['loss_resolution_cls'])
+
+
+def test_the_weight_is_that_of_the_guides_location_that_the_students_hears(tmp_path, monkeypatch):
+    """By hand: the guide run twice, the divergence where each answer comes from; a resample plan moves answers."""
+    distiller = build_distiller(
+        tmp_path, terms=dict(r=RKD['resolution']), ratio='3/2', student=unfrozen(toy_retinanet())
+    )
+    steps, term = [], distiller.terms['r']
+    emphasis = type(term).emphasis
+    monkeypatch.setattr(type(term), 'emphasis', lambda term, of: steps.append((of, emphasis(term, of))) or steps[-1][1])
+    first_losses(distiller)
+    step, weights = steps[0]
+    head = distiller.guide.bbox_head
+    enlarged = torch.nn.functional.interpolate(step.images_lr, step.images_hr.shape[-2:], mode='bilinear')
+    with torch.no_grad():
+        said = [
+            torch.cat([level.logits for level in responses(head, head(distiller.guide.extract_feat(images)))], dim=1)
+            for images in (step.images_hr, enlarged)
+        ]
+    cost = score_divergence(*said) + FLOOR
+    sure = torch.maximum(*(logits.sigmoid().amax(2) for logits in said)) >= term.threshold
+    source = torch.cat([aligned.response.source for aligned in step.aligned_responses], dim=1)
+    heard, counted = cost.gather(1, source), sure.gather(1, source)
+    expected = torch.where(counted, heard / heard[counted].mean(), torch.ones_like(heard))
+    torch.testing.assert_close(torch.cat(list(weights), dim=1), expected, rtol=1e-3, atol=1e-4)
+    logits = torch.cat([aligned.response.logits for aligned in step.aligned_responses], dim=1)
+    own = said[0].gather(1, source[..., None].expand_as(logits))
+    assert (torch.isclose(logits, own, atol=1e-4) | (logits < own)).all(), 'heard there, or hushed on the background'
 
 
 # --- vectors ---
