@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
 
-from ..data.reduction import REDUCTIONS, parse_ratio
+from ..data.reduction import operator_of, parse_ratio
 from ..errors import ConfigError
 from .detector import name_types
 from .keys import check_keys
@@ -79,9 +79,7 @@ def read_chain(config: Config) -> Chain:
             student, a student of another resolution order.
     """
     ratio = parse_ratio(config.get('ratio', 2))
-    operator = config.get('reduction', 'area')
-    if operator not in REDUCTIONS:
-        raise ConfigError(f'reduction = {operator!r} is unknown: use one of {sorted(REDUCTIONS.module_dict)}')
+    operator_of(config.get('reduction', 'area'))  # raises where it is unknown
     if not config.stages:
         raise ConfigError('stages is empty: a chain needs at least one stage')
     name_types(config)

@@ -11,10 +11,10 @@ import numpy as np
 from mmengine.registry import Registry
 
 from ..errors import ConfigError
-from ..runtime import images
+from ..runtime import degrade, images
 from ..runtime.images import pad_to_ratio
 
-__all__ = ['REDUCTIONS', 'pad_to_ratio', 'parse_ratio', 'reduce_image']
+__all__ = ['REDUCTIONS', 'operator_of', 'pad_to_ratio', 'parse_ratio', 'reduce_image']
 
 REDUCTIONS = Registry('reduction operator')
 """Functions `(img_hr (H, W, 3), (w, h) of the LR image in pixels) -> img_lr (h, w, 3)`."""
@@ -46,20 +46,27 @@ for _name, _operator in images.REDUCTIONS.items():  # the runtime has them witho
     REDUCTIONS.register_module(_name, module=_operator)
 
 
+def operator_of(reduction: str) -> degrade.Operator:
+    """The function that `reduction` of a config names: an operator, or steps of degradation around one.
+
+    Raises:
+        ConfigError: see `mmpd.runtime.degrade.compose`.
+    """
+    return degrade.compose(reduction, REDUCTIONS.module_dict)
+
+
 def reduce_image(img: np.ndarray, ratio: Fraction, operator: str = 'area') -> np.ndarray:
     """LR image of an HR image whose sides are multiples of ratio's numerator.
 
     Args:
-        img: (H, W, 3) uint8, HR pixels.
+        img: (H, W, 3) BGR, uint8 or float, HR pixels.
         ratio: p/q ≥ 1; H and W must be multiples of p.
-        operator: a name in `REDUCTIONS`.
+        operator: a name in `REDUCTIONS`, or several steps, see `mmpd.runtime.degrade`.
 
     Returns:
         (H·q/p, W·q/p, 3) uint8.
     """
-    reduction = REDUCTIONS.get(operator)
-    if reduction is None:
-        raise ConfigError(f'reduction = {operator!r} is unknown: use one of {sorted(REDUCTIONS.module_dict)}')
+    reduction = operator_of(operator)
     height, width = img.shape[:2]
     if height % ratio.numerator or width % ratio.numerator:
         raise ConfigError(f'HR image {width}x{height} is no multiple of {ratio.numerator}: pad it with pad_to_ratio()')

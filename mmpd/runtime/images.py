@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from ..errors import ConfigError, DataError
+from .degrade import compose
 from .description import Description
 
 SOURCES = ('auto', 'lr', 'hr')
@@ -103,7 +104,9 @@ def prepare(
                           'from its stage folder')  # fmt: skip
     hr = _resize(image, hr_size)
     scale = (hr.shape[1] / width / float(ratio), hr.shape[0] / height / float(ratio))
-    return Prepared((reduce or reduce_hr)(hr, ratio, description.reduction), scale, (width, height), source)
+    bgr = np.ascontiguousarray(hr[..., ::-1])  # as the training reads its images: JPEG treats the channels differently
+    seen = np.ascontiguousarray((reduce or reduce_hr)(bgr, ratio, description.reduction)[..., ::-1])
+    return Prepared(seen, scale, (width, height), source)
 
 
 def fit_size(size: tuple[int, int], into: tuple[int, int]) -> tuple[int, int]:
@@ -124,14 +127,16 @@ def reduce_hr(image: np.ndarray, ratio: Fraction, operator: str) -> np.ndarray:
     Raises:
         ConfigError: the runtime does not have the operator.
     """
-    if operator not in REDUCTIONS:
+    try:
+        apply = compose(operator, REDUCTIONS)
+    except ConfigError as error:
         raise ConfigError(
             f'reduction {operator!r} is not in the runtime, which has {sorted(REDUCTIONS)}: give native LR images '
             '(--input lr), or run the weights instead of the .onnx file'
-        )
+        ) from error
     padded = pad_to_ratio(image, ratio)
     size = (int(padded.shape[1] / ratio), int(padded.shape[0] / ratio))
-    return padded if ratio == 1 else np.ascontiguousarray(REDUCTIONS[operator](padded, size))
+    return padded if ratio == 1 else np.ascontiguousarray(apply(padded, size))
 
 
 def pad_to_ratio(image: np.ndarray, ratio: Fraction) -> np.ndarray:
