@@ -26,8 +26,6 @@ class SRNetwork(nn.Module):
 
     Attributes:
         scale: s.
-        stem: first convolution.
-        groups: the residual blocks or groups of the body, in order (what feature distillation may look at).
     """
 
     mean: Tensor
@@ -38,8 +36,17 @@ class SRNetwork(nn.Module):
             raise ConfigError(f'ratio = {scale!r}: super-resolution networks are made for {SCALES}')
         self.scale = scale
         self.register_buffer('mean', torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
-        self.stem: nn.Module
-        self.groups: list[nn.Module]
+
+    # properties: assigned, a module would be there twice, in the checkpoint too
+    @property
+    def stem(self) -> nn.Module:
+        """First convolution."""
+        raise NotImplementedError
+
+    @property
+    def groups(self) -> list[nn.Module]:
+        """The residual blocks or groups of the body, in order: what feature distillation may look at."""
+        raise NotImplementedError
 
     @staticmethod
     def group_map(output: Tensor, inputs: tuple) -> Tensor:
@@ -104,7 +111,14 @@ class EDSR(SRNetwork):
         super().__init__(scale)
         self.bicubic_skip = bicubic_skip
         self.trunk = EDSRTrunk(scale, channels, blocks, res_scale)
-        self.stem, self.groups = self.trunk.stem, list(self.trunk.blocks)
+
+    @property
+    def stem(self) -> nn.Module:
+        return self.trunk.stem
+
+    @property
+    def groups(self) -> list[nn.Module]:
+        return list(self.trunk.blocks)
 
     def forward(self, images: Tensor) -> Tensor:
         base = self.mean
@@ -127,7 +141,14 @@ class RCAN(SRNetwork):
         spandrel = _spandrel('RCAN')
         # its own mean shift would be trained: it sets requires_grad on the module, where torch does not look for it
         self.net = spandrel.RCAN(scale=scale, n_resgroups=groups, n_resblocks=blocks, n_feats=channels, norm=False)
-        self.stem, self.groups = self.net.head[0], list(self.net.body)[:-1]
+
+    @property
+    def stem(self) -> nn.Module:
+        return self.net.head[0]
+
+    @property
+    def groups(self) -> list[nn.Module]:
+        return list(self.net.body)[:-1]
 
     def forward(self, images: Tensor) -> Tensor:
         # the difference is a new tensor: the layers multiply their input in place
@@ -167,7 +188,14 @@ class SwinIR(SRNetwork):
             drop_path_rate=drop_path,
             upsampler='pixelshuffle',
         )
-        self.stem, self.groups = self.net.conv_first, list(self.net.layers)
+
+    @property
+    def stem(self) -> nn.Module:
+        return self.net.conv_first
+
+    @property
+    def groups(self) -> list[nn.Module]:
+        return list(self.net.layers)
 
     def forward(self, images: Tensor) -> Tensor:
         return self.net(images).float()

@@ -44,6 +44,12 @@ def test_every_parameter_learns(kind: str):
 
 
 @pytest.mark.parametrize('kind', SMALL)
+def test_no_tensor_is_in_the_checkpoint_twice(kind: str):
+    pointers = [value.data_ptr() for value in network(kind, 2).state_dict().values() if value.numel()]
+    assert len(pointers) == len(set(pointers))
+
+
+@pytest.mark.parametrize('kind', SMALL)
 def test_taps_give_stem_three_maps_on_the_images_grid_and_the_image(kind: str):
     net = network(kind, 2).eval()
     view = view_of(net)

@@ -1,0 +1,159 @@
+"""The honest rival of an LR detector: the LR image, upscaled by a super-resolution network, in the HR detector."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmcv.transforms import BaseTransform
+from mmdet.registry import TRANSFORMS
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+from ..chain.chain import Chain
+from ..chain.datasets import leaves
+from ..chain.deploy import bench_config
+from ..chain.stage import Stage
+from ..errors import ConfigError
+from ..evaluation.cost import network_cost
+from ..evaluation.measure import measure, network_of
+from ..evaluation.predict import build_network
+from ..io.deploy_folder import Source, find_source
+from .infer import Upscaler
+
+
+@TRANSFORMS.register_module()
+class SuperResolve(BaseTransform):
+    """Upscale the (reduced) image of a sample; `scale_factor` follows, boxes in original pixels stay.
+
+    Args:
+        folder: of a finished stage of an sr chain.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+
+    @cached_property
+    def upscaler(self) -> Upscaler:
+        """Built at the first image, in the process that loads it."""
+        source = find_source(self.folder)
+        return Upscaler(build_network(network_of(source.deploy), source.weights, 'cpu'))
+
+    def transform(self, results: dict) -> dict:
+        image = np.ascontiguousarray(self.upscaler(results['img'][..., ::-1])[..., ::-1])
+        scale = self.upscaler.model.scale
+        results.update(img=image, img_shape=image.shape[:2])
+        results['scale_factor'] = tuple(factor * scale for factor in results['scale_factor'])
+        return results
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(folder={self.folder!r})'
+
+
+def rival_config(stage: Stage, ratio: Fraction, folder: str | Path) -> Config:
+    """bench.py of an HR stage whose images are reduced by `ratio` and upscaled again by the network in `folder`.
+
+    Raises:
+        ConfigError: a stage on LR images, or a network of another scale than the ratio.
+    """
+    if stage.size != 'hr':
+        raise ConfigError(f'stages.{stage.name} sees LR images: the rival upscales them for an HR detector')
+    scale = sr_source(folder).deploy.model.backbone.scale
+    if scale != ratio:
+        raise ConfigError(f'{folder} upscales by {scale}, the chain reduces by {ratio}: take a network of that scale')
+    config = bench_config(stage)
+    for split in ('val', 'test'):
+        for dataset in leaves(config[f'{split}_dataloader'].dataset):
+            names = [step['type'] for step in dataset.pipeline]
+            place = names.index('ReduceResolution')
+            dataset.pipeline[place].ratio = str(ratio)
+            dataset.pipeline.insert(place + 1, dict(type='SuperResolve', folder=str(folder)))
+    config.custom_imports.imports.append('mmpd.sr.register')
+    return config
+
+
+@dataclass(frozen=True)
+class RivalRow:
+    """One way from an image to boxes: AP on a split, parameters and multiply-adds, seconds of the networks alone."""
+
+    label: str
+    ap50: float
+    ap: float
+    params: int
+    flops: int
+    seconds: float
+
+
+def compare(chain: Chain, hr: Source, lr: Source, folder: str | Path, split: str = 'test') -> list[RivalRow]:
+    """HR detector on HR images; the LR student; the HR detector on upscaled LR images.
+
+    Args:
+        hr, lr: an HR and an LR stage of the detection chain, with weights.
+        folder: of a finished stage of an sr chain whose scale is the chain's ratio.
+    """
+    stages = {source.name: chain.stage(source.name) for source in (hr, lr)}
+    upscaled = rival_config(stages[hr.name], chain.ratio, folder)
+    sr = sr_source(folder)
+    parts = {source.name: _part(source, stages[source.name].image_size) for source in (hr, lr)}
+    lr_size = stages[lr.name].image_size
+    sr_cost, sr_seconds = _part(Source('sr', sr.deploy, None, sr.weights), lr_size)
+    rows = []
+    for label, config, source, extra in (
+        (f'HR image → {hr.name}', bench_config(stages[hr.name]), hr, False),
+        (f'LR image → {lr.name}', bench_config(stages[lr.name]), lr, False),
+        (f'LR image → super-resolution → {hr.name}', upscaled, hr, True),
+    ):
+        found = measure(config, source.weights, split).metrics
+        cost, seconds = parts[source.name]
+        rows.append(
+            RivalRow(
+                label,
+                found['AP50'],
+                found['AP'],
+                cost.params + extra * sr_cost.params,
+                cost.flops + extra * sr_cost.flops,
+                seconds + extra * sr_seconds,
+            )
+        )
+    return rows
+
+
+def sr_source(folder: str | Path) -> Source:
+    """The network of a finished sr stage. Raises ConfigError: another task's."""
+    source = find_source(folder)
+    if source.deploy.model.type.rpartition('.')[2] != 'SuperResolver':
+        raise ConfigError(f'{folder} holds a {source.deploy.model.type}: give the folder of a super-resolution stage')
+    return source
+
+
+def _part(source: Source, size: tuple[int, int]) -> tuple[Any, float]:
+    """Cost and median seconds of one network on a random image of `size` (width, height)."""
+    network = network_of(source.deploy)
+    init_default_scope(network.config.get('default_scope', 'mmdet'))
+    cost = network_cost(network.config.model, size, source.name)
+    model = build_network(network, source.weights, 'cpu')
+    image = torch.randint(0, 256, (3, size[1], size[0]), dtype=torch.uint8)
+    batch = dict(inputs=[image], data_samples=[_sample(model, size)])
+    times = []
+    with torch.no_grad():
+        for _ in range(6):
+            begin = time.perf_counter()
+            model.test_step(batch)
+            times.append(time.perf_counter() - begin)
+    return cost, sorted(times[1:])[2]
+
+
+def _sample(model: Any, size: tuple[int, int]) -> Any:
+    from mmdet.structures import DetDataSample
+
+    from .model import SRDataSample, SuperResolver
+
+    shape = size[::-1]
+    kind = SRDataSample if isinstance(model, SuperResolver) else DetDataSample
+    return kind(metainfo=dict(img_shape=shape, ori_shape=shape, scale_factor=(1.0, 1.0)))
