@@ -13,7 +13,9 @@ from mmcv.transforms import BaseTransform
 from mmdet.datasets.transforms import PackDetInputs
 from mmdet.registry import TRANSFORMS
 
+from ..errors import DataError
 from .reduction import pad_to_ratio, parse_ratio, reduce_image
+from .second_camera import read_lr, replay
 
 META_KEYS = (
     'img_id',
@@ -39,16 +41,24 @@ class ReduceResolution(BaseTransform):
         ratio: HR side / LR side, e.g. 2 or '3/2'.
         operator: reduction operator by name, see `mmpd.data.reduction.REDUCTIONS`.
         keep_hr: keep the padded HR image as `img_hr` for `PackPairedInputs`.
+        lr_prefix: folder of the LR files of a second camera, see `mmpd.data.second_camera`: they take the place of the
+            reduced image, moved as the HR image was.
     """
 
-    def __init__(self, ratio: int | float | str, operator: str = 'area', keep_hr: bool = False) -> None:
+    def __init__(
+        self, ratio: int | float | str, operator: str = 'area', keep_hr: bool = False, lr_prefix: str | None = None
+    ) -> None:
         self.ratio = parse_ratio(ratio)
         self.operator = operator
         self.keep_hr = keep_hr
+        self.lr_prefix = lr_prefix
 
     def transform(self, results: dict) -> dict:
         img_hr = pad_to_ratio(results['img'], self.ratio)
-        img_lr = reduce_image(img_hr, self.ratio, self.operator)
+        if self.lr_prefix is None or self.ratio == 1:
+            img_lr = reduce_image(img_hr, self.ratio, self.operator)
+        else:
+            img_lr = self._second_camera(results, img_hr)
         scale = float(1 / self.ratio)
         hr_scale_factor = results.get('scale_factor', (1.0, 1.0))
         results['hr_scale_factor'] = hr_scale_factor
@@ -63,6 +73,14 @@ class ReduceResolution(BaseTransform):
         if self.keep_hr:
             results['img_hr'] = img_hr
         return results
+
+    def _second_camera(self, results: dict, img_hr: np.ndarray) -> np.ndarray:
+        size = (int(img_hr.shape[1] / self.ratio), int(img_hr.shape[0] / self.ratio))
+        path, moved = results['img_path'], results.get('homography_matrix')
+        try:
+            return replay(read_lr(path, self.lr_prefix or ''), moved, self.ratio, results['ori_shape'][:2], size)
+        except DataError as error:
+            raise DataError(f'{path}: {error}') from error
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(ratio={self.ratio}, operator={self.operator!r}, keep_hr={self.keep_hr})'

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from mmengine.config import ConfigDict
 
 from ..data.pair import META_KEYS as PAIR_META_KEYS
+from ..data.second_camera import check_augment
 from ..errors import ConfigError
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ class DetectionTask:
     `data` of the chain: `train`, `val`, `test` are dataset configs without pipeline; `hr_scale` is the (width, height)
     that HR images are resized into, keeping their shape; `augment` are mmdet transforms after that, at HR (a
     stage's own `augment` takes their place);
-    `batch_size` and `num_workers` are per process.
+    `batch_size` and `num_workers` are per process; `lr_prefix` is the folder of a second camera's LR files.
     """
 
     scope = 'mmdet'
@@ -34,7 +35,7 @@ class DetectionTask:
     headline = ('AP50', 'AP')  # metrics that a summary shows
     guide_hooks = (dict(type='mmdet.AFPHook'),)  # of every stage with a guide
     guide_size = 'hr'  # of the images that guides see
-    data_keys = ()
+    data_keys = ('lr_prefix',)
     stock = True  # deployed networks need nothing of mmpd
 
     def num_classes(self, stage: Stage) -> int:
@@ -62,6 +63,8 @@ class DetectionTask:
         """Everything random at HR, then the reduction: one augmented sample, two sizes."""
         data = stage.data
         augment = stage.entry.get('augment', data.get('augment', [dict(type='RandomFlip', prob=0.5)]))
+        if data.get('lr_prefix'):
+            check_augment(augment)
         paired = stage.guide is not None
         pack: dict = dict(type='PackPairedInputs') if paired else dict(type='PackDetInputs', meta_keys=META_KEYS)
         return [
@@ -106,9 +109,11 @@ class DetectionTask:
         return dict(type='Resize', scale=tuple(scale), keep_ratio=True)
 
     def _reduce(self, stage: Stage, keep_hr: bool) -> dict:
+        own = dict(lr_prefix=stage.data.lr_prefix) if stage.data.get('lr_prefix') else {}
         return dict(
             type='ReduceResolution',
             ratio=str(stage.ratio),
             operator=stage.reduction,
             keep_hr=keep_hr,
+            **own,
         )
