@@ -139,7 +139,7 @@ class ChainServer:
     def close(self) -> None:
         assert self.process.stdin
         self.process.stdin.close()
-        self.process.wait(10)
+        self.process.wait(60)  # a busy machine needs more than 10 s to leave
 
 
 def plain_weights(work_dir: Path) -> dict[str, dict[str, torch.Tensor]]:
