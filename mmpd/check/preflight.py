@@ -29,6 +29,7 @@ from ..io.state import load_into
 from .annotations import annotation_findings
 from .config import config_findings, ema_finding, padding_finding
 from .data import class_findings, read_train_data, real_batches
+from .environment import environment_findings
 from .finding import Finding, StageCheck, error, warning
 from .heads import guide_confidence, verify_queries
 from .pyramids import check_pyramids
@@ -60,7 +61,8 @@ def check_stage(stage: Stage, checkpoints: Mapping[str, str], device: str = 'cpu
         torch.manual_seed(0)
         config = stage_config(stage, Path('work_dirs'), checkpoints)
         with DefaultScope.overwrite_default_scope(config.default_scope):
-            check.findings += [*config_findings(config, name), *annotation_findings(config)]
+            check.findings += [*config_findings(config, name), *environment_findings(config)]
+            check.findings += annotation_findings(config)
             data = read_train_data(config, stage.data.get('hr_scale'))
             check.data, check.boxes = data.reports, len(data.sizes)
             check.tiny = data.tiny(float(stage.ratio))
@@ -107,9 +109,18 @@ def _as_finding(check: StageCheck) -> Iterator[None]:
     except (ConfigError, DataError, CheckpointError) as problem:
         check.findings.append(error(f'stages.{check.name}', str(problem)))
     except Exception as problem:  # what mmdet raises on a config that does not fit can be anything
-        at = traceback.extract_tb(problem.__traceback__)[-1]  # an assert of mmdet says nothing but where it is
+        trace = traceback.extract_tb(problem.__traceback__)
+        at = trace[-1]  # an assert of mmdet says nothing but where it is
         text = f'{type(problem).__name__}: {problem} in {Path(at.filename).name}: {at.line}'.splitlines()
-        check.findings.append(error(f'stages.{check.name}', f'{" ".join(text)[:600]} (change detector or overrides)'))
+        check.findings.append(error(f'stages.{check.name}', f'{" ".join(text)[:600]}{_remedy(trace)}'))
+
+
+def _remedy(trace: Iterable[traceback.FrameSummary]) -> str:
+    """Where to look, by the part of the host in which it happened."""
+    places = ' '.join(Path(frame.filename).as_posix() for frame in trace)
+    if '/datasets/' in places or 'mmcv/transforms/' in places:
+        return ' (look at data: the data sets, data.augment)'
+    return ' (change detector or overrides)' if '/models/' in places or 'torch/nn/' in places else ''
 
 
 @contextlib.contextmanager

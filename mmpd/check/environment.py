@@ -1,0 +1,47 @@
+"""Preflight: what a stage needs of the machine, which would stop a later stage as it begins."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+
+import torch
+from mmengine.config import Config
+
+from .finding import Finding, error
+
+WRITERS = {
+    'TensorboardVisBackend': (('tensorboard', 'tensorboardX'), 'pip install tensorboard'),
+    'WandbVisBackend': (('wandb',), 'pip install wandb'),
+    'MLflowVisBackend': (('mlflow',), 'pip install mlflow'),
+    'ClearMLVisBackend': (('clearml',), 'pip install clearml'),
+    'NeptuneVisBackend': (('neptune',), 'pip install neptune'),
+    'DVCLiveVisBackend': (('dvclive',), 'pip install dvclive'),
+    'AimVisBackend': (('aim',), 'pip install aim'),
+}
+"""mmengine's backends → modules of which one must be there, and what brings it."""
+
+
+def environment_findings(config: Config) -> list[Finding]:
+    """Packages that loggers need, and precisions that this machine has not; of an ordinary mmengine config."""
+    return [*_writers(config), *_precision(config)]
+
+
+def _writers(config: Config) -> Iterator[Finding]:
+    visualizer = config.get('visualizer') or {}
+    for backend in [*(visualizer.get('vis_backends') or []), *(config.get('vis_backends') or [])]:
+        kind = str(backend.get('type')).rpartition('.')[2]
+        modules, remedy = WRITERS.get(kind, ((), ''))
+        if modules and not any(importlib.util.find_spec(module) for module in modules):
+            yield error(f'visualizer.vis_backends has {kind}', f'{modules[0]} is not installed: {remedy}')
+
+
+def _precision(config: Config) -> Iterator[Finding]:
+    wrapper = config.get('optim_wrapper') or {}
+    if str(wrapper.get('type')).rpartition('.')[2] != 'AmpOptimWrapper':
+        return
+    dtype = str(wrapper.get('dtype', 'float16')).removeprefix('torch.')
+    if not torch.cuda.is_available():
+        yield error("optim_wrapper.type = 'AmpOptimWrapper'", "mmengine has it for GPUs alone: use 'OptimWrapper' here")
+    elif dtype == 'bfloat16' and not torch.cuda.is_bf16_supported():
+        yield error("optim_wrapper.dtype = 'bfloat16'", "this GPU has no bfloat16: use 'float16'")
