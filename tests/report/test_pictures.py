@@ -1,3 +1,5 @@
+from pathlib import Path
+
 from mmpd.evaluation.predict import Prediction
 from mmpd.report.pictures import best_score, draw_comparison, draw_image, match
 
@@ -24,18 +26,32 @@ def prediction(height: int, width: int) -> Prediction:
     return Prediction(np.full((height, width, 3), 90, np.uint8), GT, np.array([0.9, 0.2]), LABELS)
 
 
-def test_draw_image_keeps_the_shape_and_counts_shown_boxes(tmp_path) -> None:
+def changed(one: Path, other: Path) -> tuple[int, int, int, int]:
+    """x1, y1, x2, y2 around the pixels in which two pictures differ."""
+    images = [cv2.imread(str(path)).astype(int) for path in (one, other)]
+    rows, columns = np.nonzero(np.abs(images[0] - images[1]).sum(axis=2) > 30)
+    return int(columns.min()), int(rows.min()), int(columns.max()), int(rows.max())
+
+
+def test_a_sure_box_is_drawn_where_it_is_and_an_unsure_one_is_not(tmp_path) -> None:
+    """The network saw half the image; boxes are in pixels of the file, which is enlarged 16 times for the picture."""
     image = np.zeros((30, 40, 3), np.uint8)
-    assert draw_image(image, prediction(15, 20), ('a', 'b'), tmp_path / 'one.png') == 1
-    drawn = cv2.imread(str(tmp_path / 'one.png'))
-    assert drawn.shape == (480, 640, 3)
-    assert drawn.any()  # the box
+    found = Prediction(np.full((15, 20, 3), 90, np.uint8), GT, np.array([0.2, 0.9]), LABELS)
+    assert draw_image(image, found, ('a', 'b'), tmp_path / 'one.png') == 1
+    assert draw_image(image, found, ('a', 'b'), tmp_path / 'none.png', 0.95) == 0
+    assert draw_image(image, found, ('a', 'b'), tmp_path / 'two.png', 0.1) == 2
+    x1, y1, x2, y2 = changed(tmp_path / 'one.png', tmp_path / 'none.png')
+    assert abs(x1 - 320) < 24 and abs(y2 - 480) < 24 and y1 > 200  # (20, 20, 30, 30); its name stands above it
+    assert changed(tmp_path / 'two.png', tmp_path / 'one.png')[0] < 24
 
 
-def test_draw_comparison(tmp_path) -> None:
-    rows = [(GT, LABELS, [prediction(30, 40), prediction(15, 20)])]
-    draw_comparison(['HR', 'LR'], rows, ('a', 'b'), (40, 30), tmp_path / 'rows.png', [0.3, 0.3])
-    assert cv2.imread(str(tmp_path / 'rows.png')).shape[1] > 600
+def test_each_network_is_drawn_in_its_own_column(tmp_path) -> None:
+    empty = Prediction(np.full((30, 40, 3), 90, np.uint8), GT[:0], np.zeros(0), LABELS[:0])
+    for name, second in (('with', prediction(30, 40)), ('without', empty)):
+        rows = [(GT, LABELS, [prediction(30, 40), second])]
+        draw_comparison(['HR', 'LR'], rows, ('a', 'b'), (40, 30), tmp_path / f'{name}.png', [0.3, 0.3])
+    width = cv2.imread(str(tmp_path / 'with.png')).shape[1]
+    assert changed(tmp_path / 'with.png', tmp_path / 'without.png')[0] > width / 2
 
 
 def test_the_best_score_is_where_f1_is_highest_by_trying_every_threshold() -> None:

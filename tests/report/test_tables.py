@@ -48,23 +48,24 @@ def test_verdict_without_a_loss_to_win_back() -> None:
     assert '%' not in outcome_text(measured(0.5, 0.3), measured(0.4, 0.2), teacher=measured(0.3, 0.1))
 
 
-def test_measurement_tables() -> None:
-    text = shown(*measurement_tables('student', FULL))
-    for part in (
-        '0.510',
-        '0.520',
-        '0.250',
-        '0.125',
-        'HR pixels',
-        '< 32²',
-        '32²–96²',
-        '≥ 96²',
-        'ring',
-        '0.610',
-        '0.310',
-    ):
-        assert part in text
-    assert 'medium' in text and '–' in text  # a size without objects has no AP
+def rows(table) -> list[dict[str, str]]:
+    """The rows of a table, column → cell."""
+    columns = {str(column.header): list(column.cells) for column in table.columns}
+    return [dict(zip(columns, map(str, cells), strict=True)) for cells in zip(*columns.values(), strict=True)]
+
+
+def test_each_number_stands_under_what_it_measures() -> None:
+    overall, sizes, classes = measurement_tables('student', FULL)
+    assert rows(overall) == [
+        {'AP50 (area)': '0.510', 'AP50 (11 points)': '0.520', 'AP50:95 (COCO)': '0.250', 'AP75 (COCO)': '0.200'}
+    ]
+    by_size = {row['size']: row for row in rows(sizes)}
+    assert by_size['small'] == {'size': 'small', 'area': '< 32²', 'objects': '7', 'AP50:95': '0.125'}
+    assert by_size['medium']['area'] == '32²–96²' and by_size['large']['area'] == '≥ 96²'
+    assert by_size['large']['AP50:95'] == '–'  # a size without objects has no AP
+    (ring,) = rows(classes)
+    assert (ring['class'], ring['objects'], ring['AP50 (area)'], ring['AP50:95']) == ('ring', '7', '0.610', '0.310')
+    assert 'HR' in sizes.title and 'network' in measurement_tables('student', FULL, 'network')[1].title
 
 
 def test_another_tasks_metrics_are_shown_as_they_are() -> None:
@@ -77,10 +78,13 @@ def test_shares_are_of_the_first_row() -> None:
         Cost('teacher', '', (320, 240), 10_000_000, 4_000_000_000),
         Cost('student', 'fine', (160, 120), 1_500, 10**9),
     ]
-    rows = [Row('teacher (HR)', costs[0], FULL), Row('student (LR)', costs[1], FULL)]
-    text = shown(comparison_table(rows, 'demo'))
-    for part in ('student (LR)', '100%', '25%', '10 M', '4 G', '1.5 k', '1 G', '160×120', '0.510'):
-        assert part in text
+    table = comparison_table([Row('teacher (HR)', costs[0], FULL), Row('student (LR)', costs[1], FULL)], 'demo')
+    teacher, student = rows(table)
+    assert (teacher['pixels'], teacher['params'], teacher['MACs']) == ('100%', '10 M', '4 G')
+    assert student == {
+        'network': 'student (LR)', 'image': '160×120', 'pixels': '25%', 'params': '1.5 k', 'MACs': '1 G',
+        'AP50': '0.510', 'AP': '0.250',
+    }  # fmt: skip
 
 
 def test_count_text() -> None:

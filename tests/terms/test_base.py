@@ -1,0 +1,36 @@
+"""What every term owes."""
+
+from mmpd.errors import ConfigError
+from mmpd.terms.base import Term
+from tests.toys import build_distiller, first_losses, toy_retinanet, unfrozen
+
+import pytest
+import torch
+
+
+def build(tmp_path, student=None, **terms):
+    student = {} if student is None else dict(student=unfrozen(toy_retinanet(**student)))
+    return build_distiller(tmp_path, terms=terms, **student)
+
+
+def test_a_term_scales_with_its_weight(tmp_path):
+    plain = first_losses(build(tmp_path, f=dict(type='FeatureTerm')))['loss_feature']
+    double = first_losses(build(tmp_path, f=dict(type='FeatureTerm', loss_weight=2.0)))['loss_feature']
+    torch.testing.assert_close(double, 2 * plain)
+
+
+@pytest.mark.parametrize(
+    ('term', 'words'),
+    [
+        (dict(type='FeatureTerm', loss='l7'), "loss = 'l7' is unknown.*pkd"),
+        (dict(type='FSRTerm', loss='cwd'), "loss = 'cwd' is unknown.*'pkd' or 'mse'"),
+    ],
+)
+def test_unknown_losses_are_refused(tmp_path, term, words):
+    with pytest.raises(ConfigError, match=words):
+        build(tmp_path, t=term)
+
+
+def test_an_unfinished_term_says_what_it_owes():
+    with pytest.raises(NotImplementedError, match='Term must return its named losses'):
+        Term(None)(None)
