@@ -1,13 +1,21 @@
-"""The configs that a finished stage leaves: deploy (native LR images, stock mmdet) and bench (reduced HR images)."""
+"""The configs that a finished stage leaves: deploy (native LR images, stock mmdet) and bench (reduced HR images).
+
+Both are whole: the host library's own tools read loaders, evaluators and loops of all three splits from them, a
+visualizer and the hook that draws.
+"""
 
 from __future__ import annotations
 
-from mmengine.config import Config
+import copy
+from dataclasses import replace
+from typing import Any
 
-from .datasets import dataloaders, stock_dataset, with_pipeline
+from mmengine.config import Config, ConfigDict
+
+from .datasets import bare_type, dataloaders, stock_dataset, with_pipeline
 from .detector import walk_dicts
 from .stage import Stage
-from .stage_config import imports_of
+from .stage_config import imports_of, loops
 
 PARTS = ('FSR', 'TimmBackbone')
 """Registered parts of mmpd that a deployed network can have."""
@@ -20,19 +28,12 @@ def deploy_config(stage: Stage) -> Config:
     """
     task = stage.task
     model = stage.network
-    dataset = with_pipeline(stage.data.test, task.deploy_pipeline(stage), test_mode=True)
-    config = dict(
-        default_scope=task.scope,
-        model=model,
-        test_dataloader=dict(
-            batch_size=1,
-            num_workers=2,
-            sampler=dict(type='DefaultSampler', shuffle=False),
-            dataset=stock_dataset(dataset),
-        ),
-        test_cfg=dict(type='TestLoop'),
-        test_evaluator=task.deploy_evaluator(),
-    )
+    config = dict(default_scope=task.scope, model=model)
+    for split in ('val', 'test'):
+        dataset = stock_dataset(with_pipeline(stage.data[split], task.deploy_pipeline(stage), test_mode=True))
+        config[f'{split}_dataloader'] = dict(_loader(dataset, shuffle=False), batch_size=1)
+        config[f'{split}_evaluator'] = task.deploy_evaluator(dataset)
+    config.update(**_training(stage, task.deploy_train_pipeline(stage), stock=True), **_drawing(stage))
     if not task.stock or any(part.get('type') in PARTS for part in walk_dicts(model)):
         config['custom_imports'] = dict(imports=list(task.imports), allow_failed_imports=False)
     return Config(config)
@@ -41,16 +42,56 @@ def deploy_config(stage: Stage) -> Config:
 def bench_config(stage: Stage) -> Config:
     """Config of a stage's network on HR images through the reduction operator: what `tools/test.py` measures."""
     task = stage.task
+    loaders = dataloaders(stage)
+    alone = replace(stage, guide=None)  # its training images, and not the guide's beside them
     return Config(
         dict(
             default_scope=task.scope,
             custom_imports=imports_of(stage),
             model=stage.network,
-            test_dataloader=dataloaders(stage)['test_dataloader'],
-            val_dataloader=dataloaders(stage)['val_dataloader'],
-            val_cfg=dict(type='ValLoop'),
-            test_cfg=dict(type='TestLoop'),
+            test_dataloader=loaders['test_dataloader'],
+            val_dataloader=loaders['val_dataloader'],
             val_evaluator=task.evaluator(),
             test_evaluator=task.evaluator(),
+            **_training(stage, task.train_pipeline(alone)),
+            **_drawing(stage),
         )
+    )
+
+
+def _loader(dataset: ConfigDict, shuffle: bool) -> dict[str, Any]:
+    return dict(num_workers=2, sampler=dict(type='DefaultSampler', shuffle=shuffle), dataset=dataset)
+
+
+def _training(stage: Stage, pipeline: list[dict], stock: bool = False) -> dict[str, Any]:
+    """Loops, and what a plain training on the stage's images takes: a Runner accepts all of it or none.
+
+    The training set stands bare, as mmdet's tools expect it, where the chain's own wraps it to seed its samples.
+
+    Args:
+        pipeline: from the file to the network's input; [] where it can't be trained on these images alone.
+        stock: in the host library's data sets.
+    """
+    every = loops(stage.schedule)
+    optim_wrapper = Config(dict(optim_wrapper=stage.chain_config.get('optim_wrapper') or {}))
+    own = (stage.entry.get('runner') or {}).get('optim_wrapper')
+    optim_wrapper.merge_from_dict(copy.deepcopy(dict(optim_wrapper=own)) if own else {})
+    if not pipeline or not optim_wrapper.optim_wrapper:
+        return {key: every[key] for key in ('val_cfg', 'test_cfg')}
+    dataset = with_pipeline(stage.data.train, pipeline)
+    while bare_type(dataset) == 'SeededDataset':
+        dataset = dataset.dataset
+    loader = _loader(stock_dataset(dataset) if stock else dataset, shuffle=True)
+    loader['batch_size'] = stage.data.get('batch_size', 8)
+    return dict(train_dataloader=loader, optim_wrapper=optim_wrapper.optim_wrapper.to_dict(), **every)
+
+
+def _drawing(stage: Stage) -> dict[str, Any]:
+    """A visualizer and the hook that draws with it when `--show-dir` asks; {} where the host has none for the task."""
+    if stage.task.drawing is None:
+        return {}
+    visualizer, hook = stage.task.drawing
+    return dict(
+        visualizer=dict(type=visualizer, name='visualizer', vis_backends=[dict(type='LocalVisBackend')]),
+        default_hooks=dict(visualization=dict(type=hook)),
     )

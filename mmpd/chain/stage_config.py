@@ -30,7 +30,7 @@ def stage_config(stage: Stage, work_dir: str | Path, checkpoints: Mapping[str, s
         **dataloaders(stage),
         val_evaluator=task.evaluator(),
         test_evaluator=task.evaluator(),
-        **_loops(stage.schedule),
+        **loops(stage.schedule),
     )
     init_from = init_file(stage, checkpoints)
     own = dict(stage.entry.get('runner') or {})
@@ -100,7 +100,7 @@ def imports_of(stage: Stage) -> dict:
     return dict(imports=[*own, *(name for name in named if name not in own)], allow_failed_imports=False)
 
 
-def _loops(schedule: ConfigDict) -> dict:
+def loops(schedule: ConfigDict) -> dict:
     """Epoch loop, warm-up, and cosine decay over `schedule.max_epochs`; with `milestones` × `gamma` (0.1) at each."""
     epochs, warmup = schedule.max_epochs, schedule.get('warmup_iters', 500)
     decay = dict(type='CosineAnnealingLR', T_max=epochs, end=epochs, convert_to_iter_based=True, eta_min_ratio=0.01)

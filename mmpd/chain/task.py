@@ -32,6 +32,7 @@ class Task(Protocol):
         guide_size: 'hr' or 'lr', what guides see.
         data_keys: keys of `data` besides those of every task.
         stock: whether the host library can run what it deploys; else a deployed config imports mmpd.
+        drawing: the host's visualizer and the hook that draws with it, None where it has none.
     """
 
     scope: str
@@ -42,6 +43,7 @@ class Task(Protocol):
     guide_size: str
     data_keys: tuple[str, ...]
     stock: bool
+    drawing: tuple[str, str] | None
 
     def num_classes(self, stage: Stage) -> int | None:
         """Number of classes, None for images without. Raises ConfigError where it can't be told."""
@@ -61,11 +63,14 @@ class Task(Protocol):
     def deploy_pipeline(self, stage: Stage) -> list[dict]:
         """Native images of the stage's size, stock transforms only."""
 
+    def deploy_train_pipeline(self, stage: Stage) -> list[dict]:
+        """The same for training on them, as the host's own tools do; [] where the task can't."""
+
     def evaluator(self) -> dict:
         """Config of the metric."""
 
-    def deploy_evaluator(self) -> dict:
-        """Config of a metric that the host library has."""
+    def deploy_evaluator(self, dataset: dict) -> dict:
+        """Config of a metric that the host library has, for the data set of a deployed config."""
 
 
 def task_of(config: Mapping[str, Any]) -> Task:

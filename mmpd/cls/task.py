@@ -37,6 +37,7 @@ class ClassificationTask:
     guide_size = 'hr'  # of the images that guides see
     data_keys = ('num_classes', 'crop')
     stock = True  # deployed networks need nothing of mmpd
+    drawing = ('UniversalVisualizer', 'VisualizationHook')
 
     def num_classes(self, stage: Stage) -> int:
         """Number of classes: `data.num_classes`, or what the train set's config, class or folders say.
@@ -96,10 +97,19 @@ class ClassificationTask:
         """Native LR images, stock transforms only."""
         return [*self._load(stage, self._side(stage)), dict(type='PackInputs')]
 
+    def deploy_train_pipeline(self, stage: Stage) -> list[dict]:
+        """Native LR images, cropped and flipped at random."""
+        return [
+            dict(type='LoadImageFromFile'),
+            dict(type='RandomResizedCrop', scale=self._side(stage), backend='pillow', interpolation='bilinear'),
+            dict(type='RandomFlip', prob=0.5, direction='horizontal'),
+            dict(type='PackInputs'),
+        ]
+
     def evaluator(self) -> dict:
         return dict(type='mmdet.PDAccuracy')
 
-    def deploy_evaluator(self) -> dict:
+    def deploy_evaluator(self, dataset: dict) -> dict:
         """A metric that mmpretrain has."""
         return dict(type='Accuracy')
 

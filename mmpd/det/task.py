@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmengine.config import ConfigDict
@@ -13,7 +14,7 @@ from ..errors import ConfigError
 
 if TYPE_CHECKING:
     from ..chain.stage import Stage
-from ..chain.datasets import class_names
+from ..chain.datasets import bare_type, class_names
 from ..chain.task import TASKS
 
 META_KEYS = list(PAIR_META_KEYS)  # a list, so that a dumped config compares equal to its source
@@ -37,6 +38,7 @@ class DetectionTask:
     guide_size = 'hr'  # of the images that guides see
     data_keys = ('lr_prefix',)
     stock = True  # deployed networks need nothing of mmpd
+    drawing = ('DetLocalVisualizer', 'DetVisualizationHook')
 
     def num_classes(self, stage: Stage) -> int:
         """Number of classes, from the training set's metainfo or its class.
@@ -95,11 +97,24 @@ class DetectionTask:
             dict(type='PackDetInputs', meta_keys=META_KEYS[:5]),
         ]
 
+    def deploy_train_pipeline(self, stage: Stage) -> list[dict]:
+        """Native LR images and their boxes, flipped or not: sizes in `data.augment` are those of HR images."""
+        return [
+            dict(type='LoadImageFromFile'),
+            dict(type='LoadAnnotations', with_bbox=True),
+            self._resize(stage.image_size),
+            dict(type='RandomFlip', prob=0.5),
+            dict(type='PackDetInputs'),
+        ]
+
     def evaluator(self) -> dict:
         return dict(type='PDMetric')
 
-    def deploy_evaluator(self) -> dict:
-        """A metric that stock mmdet has."""
+    def deploy_evaluator(self, dataset: dict) -> dict:
+        """A metric that stock mmdet has: COCO's for a COCO file, VOC's for all else."""
+        if bare_type(dataset) == 'CocoDataset' and dataset.get('ann_file'):
+            file = Path(dataset.get('data_root') or '', dataset['ann_file'])
+            return dict(type='CocoMetric', ann_file=str(file), metric='bbox')
         return dict(type='VOCMetric', metric='mAP', eval_mode='area')
 
     def _load(self) -> list[dict]:

@@ -31,6 +31,7 @@ class SuperResolutionTask:
     guide_hooks = ()  # nothing to line up: guide and student see the same pixels
     guide_size = 'lr'
     data_keys = ()
+    drawing = None
     stock = False  # mmdet has no super-resolution: deployed networks import mmpd
 
     def num_classes(self, stage: Stage) -> None:
@@ -83,10 +84,14 @@ class SuperResolutionTask:
         """Native LR images."""
         return [dict(type='LoadImageFromFile'), dict(type='PackSRInputs')]
 
+    def deploy_train_pipeline(self, stage: Stage) -> list[dict]:
+        """LR images alone teach no upscaling."""
+        return []
+
     def evaluator(self) -> dict:
         return dict(type='SRMetric')
 
-    def deploy_evaluator(self) -> dict:
+    def deploy_evaluator(self, dataset: dict) -> dict:
         return self.evaluator()
 
     def _pair(self, stage: Stage, **patch: tuple[int, int]) -> dict:

@@ -16,7 +16,8 @@ def coco_set(root: Path, split: str = 'train', names: tuple[str, ...] = CLASSES,
     """
     voc = Path(toy_chain(root).data.train.data_root)  # draws the set
     ids = (voc / f'ImageSets/Main/{split}.txt').read_text().split()
-    content: dict = dict(images=[], annotations=[], categories=[dict(id=i + 1, name=n) for i, n in enumerate(names)])
+    categories = [dict(id=i + 1, name=n) for i, n in enumerate(names)]
+    content: dict = dict(info={}, images=[], annotations=[], categories=categories)
     for number, image_id in enumerate(ids):
         content['images'].append(dict(id=number, file_name=f'{image_id}.png', width=64, height=48))
         for item in read_voc_xml(voc / f'Annotations/{image_id}.xml').objects:
