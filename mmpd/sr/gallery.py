@@ -18,7 +18,7 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from torch import Tensor
 
-from ..data.reduction import reduce_image
+from ..data.reduction import REDUCTIONS, reduce_image
 from ..errors import ConfigError, DataError
 from ..evaluation.measure import network_of
 from ..io.state import load_into
@@ -67,7 +67,7 @@ def crops_of(
         hr = np.ascontiguousarray(image[:height, :width])
         lr = reduce_image(hr, Fraction(scale), operator)
         pixels = torch.from_numpy(lr[:, :, ::-1].copy()).permute(2, 0, 1)[None] / 255
-        enlarged = cv2.resize(lr, (width, height), interpolation=cv2.INTER_CUBIC)
+        enlarged = REDUCTIONS.get('bicubic')(lr, (width, height))  # Pillow's, both ways
         results = [_planes(enlarged), *[to_uint8(network(pixels)[0]) for network in networks], _planes(hr)]
         for top in range(0, height - side + 1, side):
             for left in range(0, width - side + 1, side):
@@ -98,7 +98,7 @@ def draw_gallery(crops: Sequence[Crop], columns: Sequence[str], path: str | Path
             axes.set_axis_off()
             text = columns[index] if index == len(crop.psnr) else f'{columns[index]} {crop.psnr[index]:.1f} dB'
             axes.set_title(text, fontsize=8, pad=3)
-        row[0].text(0, 1.02, crop.name, transform=row[0].transAxes, fontsize=6, color='0.4', va='top')
+        row[0].text(0, -0.02, crop.name, transform=row[0].transAxes, fontsize=6, color='0.4', va='top')
     figure.subplots_adjust(left=0.01, right=0.99, bottom=0.01, top=0.97, wspace=0.04, hspace=0.16)
     figure.savefig(path)
 
