@@ -17,6 +17,8 @@ from .errors import with_errors
 COMMANDS = {
     'init': 'look at a data set and write a chain config for it',
     'train': 'train a chain (teacher → assistant → student), or one stage',
+    'check': 'check a chain before hours are lost',
+    'ablate': 'does distillation pay here? plain controls against each term',
     'test': 'measure a network: AP, by object size, by class',
     'infer': 'find objects in images: pictures, COCO, VOC, YOLO, CSV',
     'export': 'a student as an ONNX file, checked against PyTorch',
@@ -42,7 +44,9 @@ def command(name: str, prog: str | None = None) -> Callable[[Sequence[str] | Non
     """`main(argv)` of one command: parse, then run; returns the exit status. mmpd's own errors pass through."""
 
     def main(argv: Sequence[str] | None = None) -> int:
-        args = parser_of(name, prog).parse_args(argv)
+        words = list(sys.argv[1:] if argv is None else argv)
+        args = parser_of(name, prog).parse_args(words)
+        args.argv = words  # for a command that starts itself again in other processes
         return importlib.import_module(f'.{name}', __name__).run(args) or 0
 
     return main

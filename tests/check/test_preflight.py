@@ -16,6 +16,7 @@ from mmpd.check.finding import LossRow, StageCheck
 from mmpd.check.preflight import check_stages, preflight
 from mmpd.check.step import loss_findings
 from mmpd.check.tables import print_checks, print_oracle
+from mmpd.cli import command
 from mmpd.errors import ConfigError
 from tests.toys import CLASSES, save_weights, toy_chain, toy_retinanet
 
@@ -216,19 +217,11 @@ def test_fitting_sizes():
 
 
 def test_the_command_ends_with_status_1_on_an_error(root, tmp_path, capsys):
-    import importlib.util
-
-    spec = importlib.util.spec_from_file_location('check_tool', Path(__file__).parents[2] / 'tools' / 'check.py')
-    assert spec is not None and spec.loader is not None
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
     file = tmp_path / 'toy.py'
     toy_chain(root).dump(file)
     common = [str(file), '--stage', 'teacher', '--device', 'cpu', '--work-dir', str(tmp_path)]
-    tool.main(common)
-    with pytest.raises(SystemExit) as stop:
-        tool.main([*common, '--cfg-options', f'data.batch_size={json.dumps(64)}'])
-    assert stop.value.code == 1
+    assert command('check')(common) == 0
+    assert command('check')([*common, '--cfg-options', f'data.batch_size={json.dumps(64)}']) == 1
     assert 'data.batch_size = 64' in capsys.readouterr().out
 
 

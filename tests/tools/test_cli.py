@@ -6,8 +6,10 @@ import types
 from pathlib import Path
 from types import ModuleType
 
+from mmpd.ablate import jobs
 from mmpd.chain.chain import read_chain
 from mmpd.check.finding import StageCheck, error
+from mmpd.cli import parser_of
 from mmpd.errors import ConfigError
 from tests.toys import toy_chain
 
@@ -186,28 +188,33 @@ def test_ablate_refuses_counts_below_one(trained, option) -> None:
         tool('ablate').main([str(trained[0]), *option])
 
 
-def test_ablate_leaves_out_a_row_that_cannot_be_trained_unless_it_was_asked_for(trained, tmp_path, capsys) -> None:
-    ablate, chain = tool('ablate'), read_chain(Config.fromfile(trained[0]))
-    asked = {}
-    ablate.check_stages = lambda stages, known, device: [
-        StageCheck(name, '2', findings=[error(f'stages.{name}', 'no')] if name in asked else [])
-        for name in (stage.name for stage in stages)
-    ]
-    args = ablate.parse_args(['x', '--work-dir', str(tmp_path)])
+def test_ablate_leaves_out_a_row_that_cannot_be_trained_unless_it_was_asked_for(
+    trained, tmp_path, capsys, monkeypatch
+) -> None:
+    chain, asked = read_chain(Config.fromfile(trained[0])), {}
+    monkeypatch.setattr(
+        jobs,
+        'check_stages',
+        lambda stages, known, device: [
+            StageCheck(name, '2', findings=[error(f'stages.{name}', 'no')] if name in asked else [])
+            for name in (stage.name for stage in stages)
+        ],
+    )
+    args = parser_of('ablate').parse_args(['x', '--work-dir', str(tmp_path)])
     args.work_dir = tmp_path
     asked = {'lr_response'}
-    rows = ablate.checked_rows(args, chain)
+    rows = jobs.checked_rows(args, chain)
     assert 'lr_response' not in rows and 'student' in rows and 'row lr_response is left out' in capsys.readouterr().out
     args.rows = ['lr_response']
     with pytest.raises(ConfigError, match='lr_response'):
-        ablate.checked_rows(args, chain)
+        jobs.checked_rows(args, chain)
     args.rows, asked = None, {'assistant'}
     with pytest.raises(ConfigError, match='assistant'):
-        ablate.checked_rows(args, chain)
+        jobs.checked_rows(args, chain)
 
 
-def test_ablate_runs_rows_at_once_after_their_guides(trained, tmp_path) -> None:
-    ablate, chain = tool('ablate'), read_chain(Config.fromfile(trained[0]))
+def test_ablate_runs_rows_at_once_after_their_guides(trained, tmp_path, monkeypatch) -> None:
+    chain = read_chain(Config.fromfile(trained[0]))
     running, most, order = [], [], []
 
     class Row:
@@ -228,12 +235,21 @@ def test_ablate_runs_rows_at_once_after_their_guides(trained, tmp_path) -> None:
             running.remove(self.job)
             return 0
 
-    ablate.start = lambda args, job: Row(job)
-    ablate.report_progress = lambda *args: None
-    ablate.time = types.SimpleNamespace(time=lambda: 0.0, sleep=lambda seconds: None)
-    args = ablate.parse_args(['x', '--jobs', '2'])
+    monkeypatch.setattr(jobs, 'start', lambda args, job: Row(job))
+    monkeypatch.setattr(jobs, 'report_progress', lambda *args: None)
+    monkeypatch.setattr(jobs, 'time', types.SimpleNamespace(time=lambda: 0.0, sleep=lambda seconds: None))
+    args = parser_of('ablate').parse_args(['x', '--jobs', '2'])
     args.work_dir = args.out_dir = tmp_path
-    ablate.run_all(args, chain, ['student', 'hr_plain', 'lr_init'])
+    jobs.run_all(args, chain, ['student', 'hr_plain', 'lr_init'])
     assert max(most) == 2 and sorted(order) == ['assistant', 'hr_plain', 'lr_init', 'student', 'teacher']
     assert order.index('teacher') < order.index('assistant') < order.index('student')
     assert set(order[:2]) == {'teacher', 'hr_plain'}  # neither needs the other
+
+
+def test_ablate_starts_its_rows_in_processes_of_its_own(trained, tmp_path) -> None:
+    """The real thing, once: two rows of a trained chain, each in a process."""
+    chain, work = trained
+    given = [f'stages.{name}.checkpoint={work / name / f"{name}_best.pth"}' for name in ('teacher', 'assistant')]
+    command = [str(chain), '--work-dir', str(tmp_path), '--rows', 'lr_init', 'student', '--jobs', '2']
+    tool('ablate').main([*command, '--cfg-options', *given])
+    assert {path.name for path in (tmp_path / 'results').glob('*.json')} == {'lr_init_seed0.json', 'student_seed0.json'}
