@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from ..io.write import write_atomic
 from ..run.seeds import mean_sd_text
+from ..terms.adversarial import SURE, VANISHED
 from .rows import CONTROLS, HR_ROWS, ROWS
 from .verdict import row_means, verdict
 
@@ -31,6 +32,22 @@ def markdown_table(results: Sequence[dict], split: str) -> str:
         cells = [mean_sd_text(*columns[metric][row]) if row in columns[metric] else '' for metric in METRICS]
         lines.append(f'| `{row}` | {ROWS.get(row, "")} | {columns["AP"][row][2]} | ' + ' | '.join(cells) + ' |')
     return '\n'.join([*lines, '', _per_class(results, rows, split)])
+
+
+def discriminator_notes(results: Sequence[dict]) -> str:
+    """One line for each row and seed with a discriminator, and a warning where it won or fell silent."""
+    lines = []
+    for result in results:
+        seen = result.get('discriminator')
+        if not seen:
+            continue
+        text = f'`{result["row"]}`, seed {result["seed"]}: the discriminator is right in {seen["accuracy"]:.1%}'
+        if seen['accuracy'] > SURE:
+            text += '. **Warning**: LR features never look like HR ones, so fooling it is not about resolution'
+        if seen['gradient'] < VANISHED:
+            text += f'. **Warning**: its gradient at the student has vanished ({seen["gradient"]:.1g})'
+        lines.append(text + '.')
+    return '\n'.join(lines)
 
 
 def _ordered(rows: Iterable[str]) -> list[str]:
@@ -103,7 +120,8 @@ def plot_curves(results: Sequence[dict], path: Path, metric: str = 'AP') -> None
 
 def write_report(results: Sequence[dict], split: str, out_dir: Path) -> str:
     """Write `table_<split>.md`, `plot_<split>.png` and `curves_val.png`; returns table and verdict."""
-    text = markdown_table(results, split) + '\n\n' + verdict(results, split, 'AP') + '\n'
+    parts = (markdown_table(results, split), verdict(results, split, 'AP'), discriminator_notes(results))
+    text = '\n\n'.join(part for part in parts if part) + '\n'
     write_atomic(text.encode(), out_dir / f'table_{split}.md')
     plot(results, split, out_dir / f'plot_{split}.png')
     plot_curves(results, out_dir / 'curves_val.png')

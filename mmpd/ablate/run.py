@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from mmengine.config import Config
@@ -99,6 +100,7 @@ def run_row(chain: Chain, row: str, work_dir: Path, out_dir: Path, splits: Itera
         epochs=done.get('epochs'),
         seconds=done.get('seconds'),
         curve=val_curve(folder / row),
+        discriminator=discriminator_means(folder / row),
         metrics=metrics,
         per_class=per_class,
     )
@@ -108,17 +110,24 @@ def run_row(chain: Chain, row: str, work_dir: Path, out_dir: Path, splits: Itera
 
 
 def val_curve(folder: Path, metric: str = 'AP') -> dict[str, float]:
-    """Epoch → metric on val while a stage trained, from mmengine's scalar logs in the stage's folder."""
-    curve = {}
+    """Epoch → metric on val while a stage trained."""
+    return {str(line['step']): line[f'pd/{metric}'] for line in scalar_lines(folder) if f'pd/{metric}' in line}
+
+
+def discriminator_means(folder: Path) -> dict[str, float]:
+    """Mean accuracy and gradient of a stage's discriminator over the second half of what was logged; {} without one."""
+    lines = [line for line in scalar_lines(folder) if 'adversarial_accuracy' in line]
+    late = lines[len(lines) // 2 :]
+    names = ('accuracy', 'gradient') if late else ()
+    return {name: sum(line[f'adversarial_{name}'] for line in late) / len(late) for name in names}
+
+
+def scalar_lines(folder: Path) -> Iterator[dict]:
+    """mmengine's scalar logs in a stage's folder, in order."""
     for log in sorted(folder.glob('*/vis_data/scalars.json')):  # one a start; a resumed stage has several
         for line in log.read_text().splitlines():
-            try:
-                scalars = json.loads(line)
-            except ValueError:  # the machine stopped while this line was written
-                continue
-            if f'pd/{metric}' in scalars:
-                curve[str(scalars['step'])] = scalars[f'pd/{metric}']
-    return curve
+            with contextlib.suppress(ValueError):  # the machine stopped while this line was written
+                yield json.loads(line)
 
 
 def read_results(out_dir: Path) -> list[dict]:

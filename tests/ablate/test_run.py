@@ -4,7 +4,7 @@ import json
 
 from mmpd.ablate.report import markdown_table, write_report
 from mmpd.ablate.rows import DEFAULT_ROWS, RKD_ROWS, ROWS, ablation_chain, in_order
-from mmpd.ablate.run import read_results, refuse_other_options, run_row, share_guides, val_curve
+from mmpd.ablate.run import discriminator_means, read_results, refuse_other_options, run_row, share_guides, val_curve
 from mmpd.ablate.verdict import row_means, verdict
 from mmpd.chain.chain import read_chain
 from mmpd.chain.task import TASKS
@@ -182,3 +182,24 @@ def test_the_table_counts_the_objects_of_a_size_and_shows_own_rows():
     own['metrics']['val'] |= dict(AP_small=0.1, gt_small=83.0)
     text = markdown_table([own, result('student', 0, 0.4)], 'val')
     assert 'AP_small (83 objects)' in text and text.index('`student`') < text.index('`my_row`')
+
+
+def test_the_report_says_how_often_the_discriminator_is_right_and_warns(tmp_path):
+    """Means over the second half of the log, of which the last line may be cut off."""
+    for row, accuracy, gradient in (('lr_rkd', 0.97, 1e-5), ('student_rkd', 0.6, 0.2)):
+        log = tmp_path / row / 'start/vis_data/scalars.json'
+        log.parent.mkdir(parents=True)
+        lines = [dict(step=i, adversarial_accuracy=0.5, adversarial_gradient=1.0) for i in range(2)]
+        lines += [dict(step=i, adversarial_accuracy=accuracy, adversarial_gradient=gradient) for i in (2, 3)]
+        log.write_text('\n'.join([*map(json.dumps, lines), json.dumps({'step': 4, 'pd/AP': 0.1}), '{"step": 5, "adv']))
+        seen = discriminator_means(tmp_path / row)
+        assert seen == pytest.approx(dict(accuracy=accuracy, gradient=gradient))
+    results = [
+        {**result('lr_rkd', 0, 0.2), 'discriminator': discriminator_means(tmp_path / 'lr_rkd')},
+        {**result('student_rkd', 1, 0.2), 'discriminator': discriminator_means(tmp_path / 'student_rkd')},
+        result('student', 0, 0.2),
+    ]
+    sure, fine = write_report(results, 'val', tmp_path).splitlines()[-2:]
+    assert 'lr_rkd' in sure and '97.0%' in sure and sure.count('Warning') == 2 and 'vanished' in sure
+    assert 'student_rkd' in fine and '60.0%' in fine and 'Warning' not in fine
+    assert discriminator_means(tmp_path) == {}
