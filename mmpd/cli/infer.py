@@ -157,15 +157,16 @@ def _use_threads(args: argparse.Namespace) -> None:
 def _detector(source: Source | None, args: argparse.Namespace):
     from ..runtime.detector import Detector
 
-    if source is None or not args.model.endswith('.py'):
+    if source is None:
         return Detector(args.model, args.threads, args.device, args.input or 'auto')
     from ..evaluation.measure import network_of
     from ..evaluation.predict import TorchBackend, build_network, reduce_hr
 
     _use_threads(args)
     backend = TorchBackend(build_network(network_of(source.deploy), source.weights, args.device))
-    kind = args.input or ('hr' if source.bench and Path(args.model).name != 'deploy.py' else 'lr')
-    return Detector.of(source.describe(), backend, reduce_hr, kind)
+    path = Path(args.model)
+    kind = 'auto' if path.is_dir() else 'hr' if source.bench and path.name != 'deploy.py' else 'lr'
+    return Detector.of(source.describe(), backend, reduce_hr, args.input or kind)
 
 
 def _progress(console, total: int | None):

@@ -107,7 +107,11 @@ def test_infer_on_lr_and_on_hr_images(trained, tmp_path, capsys) -> None:
     lr = tmp_path / 'small.png'
     cv2.imwrite(str(lr), cv2.resize(cv2.imread(str(hr)), (32, 24), interpolation=cv2.INTER_AREA))
     weights = str(work / 'student' / 'student_best.pth')
-    for model in ([work / 'student'], [work / 'student' / 'deploy.py', weights], [chain, weights]):
+    old = tmp_path / 'old'  # trained before there was a deploy.json
+    old.mkdir()
+    for name in ('student_best.pth', 'deploy.py', 'bench.py'):
+        (old / name).write_bytes((work / 'student' / name).read_bytes())
+    for model in ([work / 'student'], [old], [work / 'student' / 'deploy.py', weights], [chain, weights]):
         out = tmp_path / str(len(list(tmp_path.iterdir())))
         images = [lr, hr] if len(model) == 1 else [hr if model[0] == chain else lr]
         arguments = [*map(str, (*model, *images)), '--out-dir', str(out), '--device', 'cpu']
