@@ -1,12 +1,10 @@
 # pd_voc.py with FSR deployed in the student: its head runs on the HR grid from an LR image, so it costs there what the
 # assistant's costs, and the student needs mmpd at test time. `terms.fsr` would be the train-time form (no key in the
 # student); with the neck deployed, `feature` compares the finer maps directly.
-_base_ = ['_base_/voc.py', '_base_/schedule.py', '_base_/runtime.py']
+_base_ = ['pd_voc.py']
 
 ratio = 2  # another ratio: change it in the neck and the strides of `with_fsr` as well
 student_pyramid = 'cheap'
-reduction = 'area'
-pretrained = True
 
 r18 = 'mmdet::retinanet/retinanet_r18_fpn_1x_coco.py'
 with_fsr = dict(
@@ -23,13 +21,4 @@ with_fsr = dict(
     ],
     bbox_head=dict(anchor_generator=dict(strides=[4, 8, 16, 32, 64])),
 )
-terms = dict(
-    feature=dict(type='FeatureTerm', loss_weight=1.0),
-    response=dict(type='ResponseTerm', loss_weight=1.0),
-    isrd=dict(type='ISRDTerm', loss_weight=0.1),
-)
-stages = dict(
-    teacher=dict(detector='mmdet::retinanet/retinanet_r50_fpn_1x_coco.py', size='hr'),
-    assistant=dict(detector=r18, size='hr', guide='teacher', terms=terms),
-    student=dict(detector=r18, overrides=with_fsr, size='lr', guide='assistant', init_from='guide', terms=terms),
-)
+stages = dict(assistant=dict(detector=r18), student=dict(detector=r18, overrides=with_fsr))

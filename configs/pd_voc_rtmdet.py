@@ -1,25 +1,17 @@
 # RTMDet m@HR → tiny@HR → tiny@LR on PASCAL VOC: another neck, head norms of their own per level, a dynamic assigner.
 # Its neck has no start_level, so the pyramid cannot start finer: `cheap`, the window moves by one level at ratio 2.
 # mmdet's PipelineSwitchHook is left out: it would swap in an unpaired pipeline. Mosaic and MixUp are left out as well.
-_base_ = ['_base_/voc.py', '_base_/schedule.py', '_base_/runtime.py']
+_base_ = ['pd_voc.py']
 
-ratio = 2
 student_pyramid = 'cheap'
-reduction = 'area'
-pretrained = True
 
 # The file trains on fixed 640×640 images; here batches have any size, and the neck needs multiples of its last stride.
 padded = dict(data_preprocessor=dict(pad_size_divisor=32))
-terms = dict(
-    feature=dict(type='FeatureTerm', loss_weight=1.0),
-    response=dict(type='ResponseTerm', loss_weight=1.0),
-    isrd=dict(type='ISRDTerm', loss_weight=0.1),
-)
 tiny = 'mmdet::rtmdet/rtmdet_tiny_8xb32-300e_coco.py'
-stages = dict(
-    teacher=dict(detector='mmdet::rtmdet/rtmdet_m_8xb32-300e_coco.py', overrides=padded, size='hr'),
-    assistant=dict(detector=tiny, overrides=padded, size='hr', guide='teacher', terms=terms),
-    student=dict(detector=tiny, overrides=padded, size='lr', guide='assistant', init_from='guide', terms=terms),
+stages = dict(  # guides, sizes and terms are those of pd_voc.py
+    teacher=dict(detector='mmdet::rtmdet/rtmdet_m_8xb32-300e_coco.py', overrides=padded),
+    assistant=dict(detector=tiny, overrides=padded),
+    student=dict(detector=tiny, overrides=padded),
 )
 
 optim_wrapper = dict(

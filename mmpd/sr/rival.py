@@ -117,7 +117,7 @@ def compare(chain: Chain, hr: Source, lr: Source, folder: str | Path, split: str
                 found['AP50'],
                 found['AP'],
                 cost.params + extra * sr_cost.params,
-                cost.flops + extra * sr_cost.flops,
+                cost.macs + extra * sr_cost.macs,
                 seconds + extra * sr_seconds,
             )
         )

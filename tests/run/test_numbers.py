@@ -30,7 +30,7 @@ class Losses(Hook):
         Losses.logged = []
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
-        self.logged.append({name: float(value) for name, value in outputs.items()})
+        self.logged.append({name: float(value.detach()) for name, value in outputs.items()})
 
 
 @pytest.fixture(scope='module')
