@@ -1,4 +1,4 @@
-"""LR image → super-resolution → HR detector, against the LR student: AP, parameters, FLOPs, time of the networks.
+"""LR image → super-resolution → HR detector, against the LR student: AP, parameters, multiply-adds, time.
 
 python tools/sr_rival.py configs/pd_bccd.py work_dirs/pd_bccd/assistant work_dirs/pd_bccd/student work_dirs/sr/student
 The super-resolution network must have the chain's ratio, and be trained with its `reduction`.
@@ -45,9 +45,9 @@ def main(argv: list[str] | None = None) -> None:
 
     chain = read_chain(read_config(args.config, args.cfg_options))
     rows = compare(chain, find_source(args.hr), find_source(args.lr), args.sr, args.split)
-    table = Table('network', 'AP50', 'AP', 'params', 'FLOPs', 'ms', title=f'{chain.name}, ratio {chain.ratio}')
+    table = Table('network', 'AP50', 'AP', 'params', 'MACs', 'ms', title=f'{chain.name}, ratio {chain.ratio}')
     for row in rows:
-        shown = (f'{row.ap50:.3f}', f'{row.ap:.3f}', count_text(row.params), count_text(row.flops))
+        shown = (f'{row.ap50:.3f}', f'{row.ap:.3f}', count_text(row.params), count_text(row.macs))
         table.add_row(row.label, *shown, f'{1000 * row.seconds:.0f}')
     Console(highlight=False).print(table)
     if args.out:

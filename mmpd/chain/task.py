@@ -28,6 +28,7 @@ class Task(Protocol):
         imports: modules that register what its configs name, for `custom_imports`.
         best: metric by which a checkpoint is the best one, higher is better.
         headline: metrics that a summary shows.
+        fractions: whether its metrics are fractions of 1, which a summary shows in per cent; else as they are.
         guide_hooks: configs of the hooks of every stage with a guide.
         guide_size: 'hr' or 'lr', what guides see.
         data_keys: keys of `data` besides those of every task.
@@ -39,6 +40,7 @@ class Task(Protocol):
     imports: tuple[str, ...]
     best: str
     headline: tuple[str, ...]
+    fractions: bool
     guide_hooks: tuple[dict, ...]
     guide_size: str
     data_keys: tuple[str, ...]

@@ -56,7 +56,7 @@ def train_chain(args: argparse.Namespace, config, work_dir: str) -> None:
         return
     summary = run_many(chain, work_dir, args.runs, args.stage, args.launcher, check=not args.no_check)
     if launched_rank(args.launcher) == 0:
-        Console(highlight=False).print(summary_table(summary, chain.final.task.headline))
+        Console(highlight=False).print(summary_table(summary, chain.final.task.headline, chain.final.task.fractions))
 
 
 def train_one(args: argparse.Namespace, config, work_dir: str) -> None:

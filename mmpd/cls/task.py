@@ -33,6 +33,7 @@ class ClassificationTask:
     imports = ('mmpd', 'mmpd.cls.register')
     best = 'pd/top1'
     headline = ('top1', 'top5', 'mean_class')
+    fractions = True
     guide_hooks = ()  # AFP lines up pyramids; here maps are paired by stage
     guide_size = 'hr'  # of the images that guides see
     data_keys = ('num_classes', 'crop')

@@ -34,6 +34,7 @@ class DetectionTask:
     imports = ('mmpd',)
     best = 'pd/AP50'
     headline = ('AP50', 'AP')  # metrics that a summary shows
+    fractions = True
     guide_hooks = (dict(type='mmdet.AFPHook'),)  # of every stage with a guide
     guide_size = 'hr'  # of the images that guides see
     data_keys = ('lr_prefix',)

@@ -32,7 +32,7 @@ def measurement_tables(title: str, measurement: Measurement, size_unit: str = 'H
     """
     metrics = measurement.metrics
     if 'AP50_11' not in metrics:
-        return [_plain_table(title, measurement.metrics)]
+        return [_plain_table(title, measurement.metrics), *_part_table(measurement.per_class)]
     overall = _table(title, *AP_COLUMNS)
     overall.add_row(*(_number(metrics.get(key)) for key in AP_COLUMNS.values()))
     sizes = _table(f'by object size in {size_unit} pixels', 'size', 'area', 'objects', 'AP50:95')
@@ -46,6 +46,17 @@ def measurement_tables(title: str, measurement: Measurement, size_unit: str = 'H
             escape(name), f'{values["gt"]:.0f}', *(_number(values.get(key)) for key in ('AP50', 'AP50_11', 'AP'))
         )
     return [overall, sizes, classes]
+
+
+def _part_table(parts: dict[str, dict[str, float]]) -> list[Table]:
+    """What a metric reports by class or set; nothing where there is only one."""
+    if len(parts) < 2:
+        return []
+    columns = list(next(iter(parts.values())))
+    table = _table('by part', 'part', *columns)
+    for name, values in parts.items():
+        table.add_row(escape(name), *(f'{values[column]:.4g}' for column in columns))
+    return [table]
 
 
 def _plain_table(title: str, metrics: dict[str, float]) -> Table:

@@ -7,6 +7,7 @@ import json
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 from mmengine.dist import is_main_process
@@ -85,14 +86,22 @@ def mean_sd_text(mean: float, sd: float, n: int) -> str:
     return f'{100 * mean:.1f}' + (f' ± {100 * sd:.1f}' if n > 1 else '')
 
 
-def summary_table(summary: Summary, metrics: Sequence[str]) -> Table:
-    """One row per network: mean ± sd of `metrics`, in per cent."""
+def summary_table(summary: Summary, metrics: Sequence[str], fractions: bool = True) -> Table:
+    """One row per network: mean ± sd of `metrics`, fractions in per cent."""
     shown = [metric for metric in metrics if any(metric in values for values in summary.values())]
     n_runs = max(len(entry['values']) for values in summary.values() for entry in values.values())
-    table = Table(title=f'test split, mean ± sd of {n_runs} runs, per cent', title_justify='left')
+    unit = ', per cent' if fractions else ''
+    table = Table(title=f'test split, mean ± sd of {n_runs} runs{unit}', title_justify='left')
     for column in ('network', *shown):
         table.add_column(column, justify='left' if column == 'network' else 'right', no_wrap=True)
     for name, values in summary.items():
         cells = [values.get(metric) for metric in shown]
-        table.add_row(name, *(mean_sd_text(c['mean'], c['sd'], len(c['values'])) if c else '–' for c in cells))
+        table.add_row(name, *(_cell(entry, fractions) if entry else '–' for entry in cells))
     return table
+
+
+def _cell(entry: Mapping[str, Any], fractions: bool) -> str:
+    runs = len(entry['values'])
+    if fractions:
+        return mean_sd_text(entry['mean'], entry['sd'], runs)
+    return f'{entry["mean"]:.4g}' + (f' ± {entry["sd"]:.2g}' if runs > 1 else '')

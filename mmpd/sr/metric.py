@@ -78,6 +78,8 @@ def image_metrics(image: Tensor, target: Tensor, border: int) -> dict[str, float
 class SRMetric(BaseMetric):
     """`pd/PSNR_Y`, `pd/SSIM_Y`, `pd/PSNR_RGB`, `pd/SSIM_RGB`: means over the images of all sets (dB; 0..1).
 
+    Of several sets each has its own as well: `pd/PSNR_Y_Set5`, …
+
     As many pixels as the ratio are shaved off each side, by convention; that is HR side / side of the network's input.
 
     Attributes:
@@ -106,7 +108,12 @@ class SRMetric(BaseMetric):
         for name, metrics in results:
             sets.setdefault(name, []).append(metrics)
         self.per_class = {name: dict(images=float(len(rows)), **_means(rows)) for name, rows in sets.items()}
-        return _means([metrics for _, metrics in results])
+        overall = _means([metrics for _, metrics in results])
+        if len(sets) > 1:
+            overall.update(
+                {f'{key}_{name}': value for name, rows in sets.items() for key, value in _means(rows).items()}
+            )
+        return overall
 
 
 def _means(rows: Sequence[dict[str, float]]) -> dict[str, float]:

@@ -86,7 +86,7 @@ class RivalRow:
     ap50: float
     ap: float
     params: int
-    flops: int
+    macs: int
     seconds: float
 
 

@@ -27,7 +27,8 @@ class SuperResolutionTask:
     scope = 'mmdet'
     imports = ('mmpd', 'mmpd.sr.register')
     best = 'pd/PSNR_Y'
-    headline = ('PSNR_Y', 'SSIM_Y')
+    headline = ('PSNR_Y', 'SSIM_Y', 'PSNR_Y_Set5', 'PSNR_Y_Set14', 'PSNR_Y_B100')  # those that the test set has
+    fractions = False  # dB
     guide_hooks = ()  # nothing to line up: guide and student see the same pixels
     guide_size = 'lr'
     data_keys = ()

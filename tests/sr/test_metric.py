@@ -84,6 +84,7 @@ def test_the_metric_shaves_the_ratio_and_tells_sets_apart():
     result = metric.compute_metrics(metric.results)
     one, other = image_metrics(image, target, 2), image_metrics(target, target // 2, 2)
     assert result['PSNR_Y'] == pytest.approx((2 * one['PSNR_Y'] + other['PSNR_Y']) / 3)
+    assert result['PSNR_Y_A'] == pytest.approx(one['PSNR_Y']) and result['SSIM_RGB_B'] == other['SSIM_RGB']
     assert metric.per_class['A'] == dict(images=2.0, **one) and metric.per_class['B'] == dict(images=1.0, **other)
 
 

@@ -9,6 +9,8 @@ from mmpd.chain.stage_config import stage_config
 from mmpd.check.preflight import check_stages
 from mmpd.errors import ConfigError
 from mmpd.evaluation.measure import measure
+from mmpd.report.tables import measurement_tables
+from mmpd.run.seeds import summarise, summary_table
 from mmpd.run.stages import run_stages
 from tests.sr.toys import toy_chain, toy_edsr
 
@@ -25,7 +27,9 @@ def test_a_chain_trains_and_its_student_is_measured_by_set(tmp_path: Path):
     keys = torch.load(student, weights_only=True)['state_dict'].keys()
     assert all(key.startswith('backbone.') for key in keys)  # neither guide nor terms
     result = measure(bench_config(chain.stages['student']), student)
-    assert set(result.metrics) == {'PSNR_Y', 'SSIM_Y', 'PSNR_RGB', 'SSIM_RGB'}
+    assert {'PSNR_Y', 'SSIM_Y', 'PSNR_RGB', 'SSIM_RGB', 'PSNR_Y_A', 'PSNR_Y_B'} <= set(result.metrics)
+    overall, parts = measurement_tables('student', result)
+    assert [list(column.cells) for column in parts.columns][:2] == [['A', 'B'], ['2', '1']]
     assert {name: row['images'] for name, row in result.per_class.items()} == {'A': 2, 'B': 1}
     again = measure(Config.fromfile(student.parent / 'student.py'), student)
     assert again.metrics == result.metrics
@@ -97,3 +101,10 @@ def test_bfloat16_training_keeps_float32_weights_and_losses(tmp_path: Path):
     done = run_stages(chain, tmp_path / 'work', announce=False)
     state = torch.load(done['student'], weights_only=True)['state_dict']
     assert {value.dtype for value in state.values()} == {torch.float32}
+
+
+def test_a_summary_of_runs_is_in_db():
+    summary = summarise([{'student': {'PSNR_Y': 33.0, 'SSIM_Y': 0.92}}, {'student': {'PSNR_Y': 34.0, 'SSIM_Y': 0.94}}])
+    table = summary_table(summary, ('PSNR_Y', 'SSIM_Y', 'PSNR_Y_Set5'), fractions=False)
+    assert [list(column.cells)[0] for column in table.columns] == ['student', '33.5 ± 0.71', '0.93 ± 0.014']
+    assert 'per cent' not in str(table.title)
