@@ -6,8 +6,8 @@ finder to `sys.meta_path`. Python asks it last, hence a compiled extension alway
 imported until `mmcv.ops` is. mmcv's own Python layer (argument checks, autograd functions, modules) stays in use; only
 the calls that it makes into the extension are answered here, with the same signatures: inputs, preallocated outputs.
 
-Operators: one file of this folder for each group, with an `OPERATORS` table at its end. All run on CPU and CUDA,
-forward and backward. What is not there is listed with what needs it in mmpd.compat.missing; docs/operators.md has both.
+Operators: one file of mmpd.compat.ops for each group, with an `OPERATORS` table at its end. All run on CPU and CUDA,
+forward and backward. What is not there, and what needs it, is in mmpd.compat.ops.missing; docs/operators.md has both.
 """
 
 import importlib
@@ -18,11 +18,11 @@ import types
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .missing import needed_by
+from .ops.missing import needed_by
 
 EXTENSION = 'mmcv._ext'
 _PROVIDERS = tuple(
-    f'mmpd.compat.{name}'
+    f'mmpd.compat.ops.{name}'
     for name in ('nms', 'roi', 'deform', 'deform_roi_pool', 'focal', 'carafe', 'masked_conv', 'sync_bn')
 )
 

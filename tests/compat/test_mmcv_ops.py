@@ -9,7 +9,7 @@ from pathlib import Path
 
 import mmpd  # noqa: F401  (installs the stand-in; mmcv.ops cannot be imported before)
 from mmpd.compat import MissingOperatorError, install, is_active
-from mmpd.compat.missing import NEEDED_BY, needed_by
+from mmpd.compat.ops.missing import NEEDED_BY, needed_by
 
 import mmcv
 import mmcv.ops

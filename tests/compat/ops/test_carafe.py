@@ -1,5 +1,5 @@
 import mmpd  # noqa: F401  (installs the stand-in)
-from tests.compat import naive
+from tests.compat.ops import naive
 
 import pytest
 import torch
@@ -34,7 +34,7 @@ def test_gradcheck(device, kernel, groups, scale):
 
 def test_the_naive_form_has_the_same_gradients():
     """Asked for at the extension: mmcv's own Python layer takes its gradients on GPUs only."""
-    from mmpd.compat.carafe import carafe_naive_backward
+    from mmpd.compat.ops.carafe import carafe_naive_backward
 
     x, masks = (t.requires_grad_() for t in inputs(3, 2, 2))
     result = carafe(x, masks, 3, 2, 2)

@@ -1,6 +1,6 @@
 import mmpd  # noqa: F401  (installs the stand-in)
-from tests.compat import naive
-from tests.compat.test_roi import ROIS, features
+from tests.compat.ops import naive
+from tests.compat.ops.test_roi import ROIS, features
 
 import pytest
 import torch

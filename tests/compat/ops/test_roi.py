@@ -1,5 +1,5 @@
 import mmpd  # noqa: F401  (installs the stand-in)
-from tests.compat import naive
+from tests.compat.ops import naive
 
 import pytest
 import torch
