@@ -43,6 +43,23 @@ class AlignedResponse:
     response: LevelResponse
 
 
+def probe_side(guide: NetworkView, student: NetworkView, ratio: Fraction) -> int:
+    """Side of the LR images at which the shapes of a pair are measured.
+
+    Raises:
+        ConfigError: both are made for images of one size, and the ratio does not lie between the two.
+    """
+    if student.probe_side and guide.probe_side and student.probe_side * ratio != guide.probe_side:
+        raise ConfigError(
+            f'the guide is made for images of {guide.probe_side} pixels, the student for {student.probe_side}: '
+            f'at ratio {ratio} it sees {float(guide.probe_side / ratio):g}; take a detector for images of any '
+            'size as one of the two'
+        )
+    if guide.probe_side and not student.probe_side:
+        return int(guide.probe_side / ratio)
+    return student.probe_side or PROBE_CELLS * ratio.denominator
+
+
 class Alignment:
     """The plan of a guide-student pair, with the shapes that the terms are built from.
 
@@ -63,7 +80,7 @@ class Alignment:
         self.guide = guide
         self.student = student
         self.ratio = ratio
-        side = student.probe_side or PROBE_CELLS * ratio.denominator
+        side = probe_side(guide, student, ratio)
         self.stem, self.student_feats = student.probe(side, side)
         hr_side = int(side * ratio)
         _, self.guide_feats = guide.probe(hr_side, hr_side)
@@ -78,6 +95,12 @@ class Alignment:
         """Whether a student level has positives in training; True where that was not counted."""
         return self.positives is None or self.positives[student] > 0
 
+    @property
+    def made_for(self) -> int | None:
+        """Side of the LR images that the pair takes, where one of the two is made for one size; None: any."""
+        fixed = self.student.probe_side or self.guide.probe_side
+        return probe_side(self.guide, self.student, self.ratio) if fixed else None
+
     @staticmethod
     def _check_levels(owner: str, levels: Sequence[Level], n_feats: int) -> None:
         if len(levels) != n_feats:
@@ -90,10 +113,15 @@ class Alignment:
         """Why responses of this pair cannot be compared; None where they can."""
         if self.guide.head is None or self.student.head is None:
             who = self.guide if self.guide.head is None else self.student
-            return f'{type(who.net).__name__} has no dense head that AFP knows'
-        for owner, head in (('guide', self.guide.head), ('student', self.student.head)):
-            if not getattr(head, 'use_sigmoid_cls', True):
-                return f'the {owner} head {type(head).__name__} scores with a softmax, and the term compares sigmoids'
+            any_head = getattr(who, 'any_head', None)
+            head = 'none' if any_head is None else type(any_head).__name__
+            return (
+                f'{type(who.net).__name__} has no dense head that AFP knows (its head: {head}; see docs/detectors.md, '
+                'and docs/extending.md to add a family)'
+            )
+        for owner, known in (('guide', self.guide.head), ('student', self.student.head)):
+            if not getattr(known, 'use_sigmoid_cls', True):
+                return f'the {owner} head {type(known).__name__} scores with a softmax, and the term compares sigmoids'
         classes = [head.cls_out_channels for head in (self.guide.head, self.student.head)]
         if classes[0] != classes[1]:
             return f'the guide head scores {classes[0]} classes per prior, the student head {classes[1]}'

@@ -20,6 +20,10 @@ ANY_SIZE_BACKBONES = {
     'ResNet', 'ResNetV1d', 'ResNeXt', 'Res2Net', 'RegNet', 'MobileNetV2', 'EfficientNet',
 }  # fmt: skip
 ANY_SIZE_NECKS = {'FPN'}
+# These enlarge a map by 2 and join it to the next finer one, so both sides of an image must be multiples of 32.
+DOUBLING_NECKS = {'CSPNeXtPAFPN', 'YOLOXPAFPN', 'YOLOV3Neck'}
+# The `frozen_stages` that freezes nothing, where it is not -1: these count the frozen parts, stem included.
+NOTHING_FROZEN = {'EfficientNet': 0, 'EfficientNetV2': 0, 'ConvNeXt': 0, 'EdgeNeXt': 0, 'PoolFormer': 0}
 
 
 def detector_config(
@@ -50,7 +54,7 @@ def detector_config(
             part['num_classes'] = num_classes
     backbone = model.get('backbone', {})
     if 'frozen_stages' in backbone:
-        backbone['frozen_stages'] = -1
+        backbone['frozen_stages'] = nothing_frozen(backbone)
     if 'norm_eval' in backbone:
         backbone['norm_eval'] = False
     if finer_levels:
@@ -61,11 +65,27 @@ def detector_config(
     padding = model.get('data_preprocessor') or {}
     if 'pad_size_divisor' in padding and takes_any_size(model) and not _says_divisor(overrides):
         padding['pad_size_divisor'] = 1
+    if padding and isinstance(model.get('neck'), dict) and model['neck'].get('type') in DOUBLING_NECKS:
+        padding.setdefault('pad_size_divisor', 32)  # RTMDet's files pad in their pipeline, which is not ours
     if not pretrained:  # after the overrides: they may name other weights, and cannot be merged into a None
-        for part in walk_dicts(model):
-            if isinstance(part.get('init_cfg'), dict) and part['init_cfg'].get('type') == 'Pretrained':
-                part['init_cfg'] = None
+        drop_pretrained(model)
     return ConfigDict(model)
+
+
+def drop_pretrained(model: dict) -> None:
+    """Take out every mention of pretrained weights, in place: `init_cfg`, and the older `pretrained='torchvision://…'`."""
+    for part in walk_dicts(model):
+        init = part.get('init_cfg')
+        if isinstance(init, dict) and (init.get('type') == 'Pretrained' or 'checkpoint' in init):  # PVT's has no type
+            part['init_cfg'] = None
+        if isinstance(part.get('pretrained'), str):
+            part['pretrained'] = None
+
+
+def nothing_frozen(backbone: dict) -> int:
+    """The `frozen_stages` with which all of a backbone trains."""
+    kind = backbone.get('type', '')
+    return NOTHING_FROZEN.get(kind.__name__ if isinstance(kind, type) else str(kind).rpartition('.')[2], -1)
 
 
 def takes_any_size(model: dict) -> bool:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from fractions import Fraction
+from typing import Any
 
 from ..errors import ConfigError
 
 PYRAMIDS = ('fine', 'cheap')
+STRIDES = ('strides', 'point_strides')
+GENERATORS = ('anchor_generator', 'approx_anchor_generator', 'square_anchor_generator')
+RANGES = ('regress_ranges', 'scale_ranges', 'base_edge_list')
+"""Object sizes in pixels for which a head's levels are trained: FCOS, CenterNet; FoveaBox."""
 
 
 def finer_levels(model: dict, ratio: Fraction, student_pyramid: str) -> int:
@@ -45,18 +51,47 @@ def shift_pyramid(model: dict, levels: int) -> None:
             f"{needed} levels, but neck.num_outs = {neck['num_outs']}; set student_pyramid = 'cheap', or raise "
             'num_outs and give the head as many strides'
         )
-    factor = 2**levels
     for name in ('bbox_head', 'rpn_head'):
-        head = model.get(name)
-        if not head:
+        if isinstance(model.get(name), dict):
+            _shrink_head(model[name], 2**levels)
+
+
+def _shrink_head(head: dict, factor: int) -> None:
+    """Divide a head's strides, anchors and object sizes, in place; also those that its class has and its config not."""
+    for key in STRIDES:
+        if key in head:
+            head[key] = [stride // factor for stride in head[key]]
+    for key in GENERATORS:
+        generator = _given_or_default(head, key)
+        if generator and 'strides' in generator:
+            head[key] = {**generator, 'strides': [stride // factor for stride in generator['strides']]}
+    for key in RANGES:
+        ranges = _given_or_default(head, key)
+        if ranges:
+            head[key] = _divided(ranges, factor)
+
+
+def _divided(sizes: Any, factor: int) -> Any:
+    if isinstance(sizes, (tuple, list)):
+        return tuple(_divided(one, factor) for one in sizes)
+    return sizes if sizes < 0 or sizes >= 1e7 else sizes / factor  # 'no limit'
+
+
+def _given_or_default(head: dict, key: str) -> Any:
+    """`head[key]`, else the default of its class, or of the one above it that it hands the key on to; None: none."""
+    if key in head:
+        return head[key]
+    from mmdet.registry import MODELS
+
+    kind = head.get('type', '')
+    kind = kind if isinstance(kind, type) else MODELS.get(kind)
+    for base in getattr(kind, '__mro__', ()):
+        if '__init__' not in vars(base):
             continue
-        if 'anchor_generator' in head:
-            generator = head['anchor_generator']
-            generator['strides'] = [stride // factor for stride in generator['strides']]
-        if 'strides' in head:
-            head['strides'] = [stride // factor for stride in head['strides']]
-        if 'FCOS' in head['type']:
-            ranges = head.get('regress_ranges', ((-1, 64), (64, 128), (128, 256), (256, 512), (512, 1e8)))
-            head['regress_ranges'] = tuple(
-                tuple(side if side < 0 or side >= 1e7 else side / factor for side in pair) for pair in ranges
-            )
+        parameters = inspect.signature(base.__init__).parameters
+        if key in parameters:
+            default = parameters[key].default
+            return None if default is inspect.Parameter.empty else default
+        if all(one.kind is not inspect.Parameter.VAR_KEYWORD for one in parameters.values()):
+            return None
+    return None

@@ -8,13 +8,32 @@ from typing import Any
 
 from mmengine.config import Config
 
-from ..chain.detector import bare_type, pad_divisor, walk_dicts
+from ..chain.detector import bare_type, nothing_frozen, pad_divisor, walk_dicts
 from .finding import Finding, error, warning
+
+NEEDS_MORE = {
+    'FastRCNN': "another detector's proposals",
+    'GLIP': 'captions',
+    'GroundingDINO': 'captions',
+    'YOLACT': 'masks',
+    'RTMDetInsHead': 'masks',
+    'RTMDetInsSepBNHead': 'masks',
+    'BoxInst': 'masks',
+    'CondInst': 'masks',
+    'SOLO': 'masks',
+    'SOLOv2': 'masks',
+    'MaskFormer': 'masks',
+    'Mask2Former': 'masks',
+    'PanopticFPN': 'masks',
+    'LAD': 'a second network inside it',
+    'KnowledgeDistillationSingleStageDetector': 'a second network inside it',
+}
 
 
 def config_findings(config: Config, name: str) -> list[Finding]:
     """Every trap in the config of stage `name`, an ordinary mmengine config as `stage_config` makes it."""
     return [
+        *_input_traps(config, name),
         *_network_traps(config, name),
         *_data_traps(config),
         *_pipeline_traps(config),
@@ -27,22 +46,43 @@ def trained_detector(model: dict) -> dict:
     return model.get('student', model)
 
 
+def _input_traps(config: Config, name: str) -> Iterator[Finding]:
+    """Detectors that learn from more than images and boxes, which is all that a chain loads."""
+    detector = trained_detector(config.model)
+    kind = bare_type(detector)
+    for key, part in (('mask_head', detector), ('roi_head.mask_head', detector.get('roi_head') or {})):
+        if part.get('mask_head'):
+            yield error(
+                f'stages.{name}.overrides.{key}',
+                f'{kind} learns masks, and a chain loads boxes; set it to None, in a RoI head '
+                'mask_roi_extractor, too, or take the box detector of its family',
+            )
+    head = detector.get('bbox_head')
+    for part in (detector, head if isinstance(head, dict) else {}):
+        if bare_type(part) in NEEDS_MORE:
+            yield error(
+                f'stages.{name}.detector',
+                f'{bare_type(part)} learns from {NEEDS_MORE[bare_type(part)]}, which a chain does not give it',
+            )
+
+
 def _network_traps(config: Config, name: str) -> Iterator[Finding]:
     detector = trained_detector(config.model)
     backbone = detector.get('backbone') or {}
     prefix = f'stages.{name}.overrides.backbone'
-    frozen = backbone.get('frozen_stages', -1)
+    nothing = nothing_frozen(backbone)
+    frozen = backbone.get('frozen_stages', nothing)
     terms = [bare_type(term) for term in (config.model.get('terms') or {}).values() if term]
     pretrained = bool(backbone.get('init_cfg'))
-    if frozen >= 0 and 'ISRDTerm' in terms:
+    if frozen > nothing and 'ISRDTerm' in terms:
         yield error(
             f'{prefix}.frozen_stages = {frozen}',
-            'no gradient reaches the stem, so ISRD does nothing; set it to -1, or remove terms.isrd',
+            f'no gradient reaches the stem, so ISRD does nothing; set it to {nothing}, or remove terms.isrd',
         )
-    elif frozen >= 0 and not pretrained:
+    elif frozen > nothing and not pretrained:
         yield error(
             f'{prefix}.frozen_stages = {frozen}',
-            'these stages keep their random weights, nothing pretrained is loaded; set it to -1',
+            f'these stages keep their random weights, nothing pretrained is loaded; set it to {nothing}',
         )
     for part in walk_dicts(backbone):
         weights = str(part.get('checkpoint', '')) if part.get('type') == 'Pretrained' else ''
@@ -100,12 +140,12 @@ def _pipeline_traps(config: Config) -> Iterator[Finding]:
 
 def _hook_traps(config: Config) -> Iterator[Finding]:
     for hook in config.get('custom_hooks') or []:
-        if hook['type'] == 'PipelineSwitchHook':
+        if bare_type(hook) == 'PipelineSwitchHook':
             yield error(
                 'custom_hooks has PipelineSwitchHook',
                 'it would swap in a pipeline without pairs in the middle of the training; remove it',
             )
-        if hook['type'] == 'EMAHook' and hook.get('strict_load') is False:
+        if bare_type(hook) == 'EMAHook' and hook.get('strict_load') is False:
             yield warning(
                 'custom_hooks EMAHook.strict_load = False', 'weights that do not fit are left out in silence; remove it'
             )
@@ -134,7 +174,7 @@ def ema_finding(config: Config, iterations: int) -> Finding | None:
     """A warning where the averaged weights, which are validated and deployed, cannot forget their start in time."""
     for hook in config.get('custom_hooks') or []:
         momentum: Any = hook.get('momentum', 0.0002)
-        if hook['type'] == 'EMAHook' and iterations * momentum < 1:
+        if bare_type(hook) == 'EMAHook' and iterations * momentum < 1:
             return warning(
                 f'custom_hooks EMAHook.momentum = {momentum}',
                 f'the average reaches back {1 / momentum:.0f} iterations, the training has {iterations}; raise it',

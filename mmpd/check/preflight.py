@@ -15,12 +15,12 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.logging import MMLogger
+from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import MODELS, DefaultScope
 from rich.console import Console
 from rich.markup import escape
 
-from ..chain.detector import walk_dicts
+from ..chain.detector import drop_pretrained
 from ..chain.stage import Stage
 from ..chain.stage_config import init_file, stage_config
 from ..errors import CheckpointError, ConfigError, DataError
@@ -125,21 +125,24 @@ def _remedy(trace: Iterable[traceback.FrameSummary]) -> str:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """mmengine logs each initialised tensor to the newest logger: make that one of our own, for a while."""
+    """mmengine logs each initialised tensor to the newest logger, and some detectors (TOOD, YOLOX) ask the newest
+    message hub how far the training is: make both of our own, for a while, the hub's at the first iteration."""
     name = f'mmpd.check.preflight.{time.time_ns()}'
     MMLogger.get_instance(name, log_level='ERROR')
+    hub = MessageHub.get_instance(name)
+    for key, value in dict(iter=0, epoch=0, max_iters=1, max_epochs=1).items():
+        hub.update_info(key, value)
     try:
         yield
     finally:
         MMLogger._instance_dict.pop(name, None)
+        MessageHub._instance_dict.pop(name, None)
 
 
 def build_stage(config: Config, guide_file: str | None, init_file: str | None) -> Any:
     """The stage's model, initialised without downloads: random where the training would fetch pretrained weights."""
     model_config = Config(config.to_dict()).model
-    for part in walk_dicts(model_config):
-        if isinstance(part.get('init_cfg'), dict) and part['init_cfg'].get('type') == 'Pretrained':
-            part['init_cfg'] = None
+    drop_pretrained(model_config)
     model = MODELS.build(model_config)
     frozen = getattr(model, 'frozen', None)
     if frozen is None or guide_file:

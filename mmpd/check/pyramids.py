@@ -10,7 +10,7 @@ from ..align.oracle import oracle_check
 from ..align.plan import AlignmentPlan, Level
 from ..align.positives import annotated_images, count_positives
 from ..distill.view import NetworkView, view_of
-from ..hooks.afp_hook import verify_alignment
+from ..hooks.afp_hook import verify_alignment, verify_strides
 from .data import TrainData, fitting_sizes, uncovered
 from .finding import Finding, LevelRow, StageCheck, warning
 from .heads import decode_finding
@@ -22,28 +22,31 @@ BIG_SHARE = 0.3
 
 
 def check_pyramids(check: StageCheck, model: Any, ratio: float, data: TrainData) -> None:
-    """Level tables, the plan on a dummy batch, gaps between the pyramids, and the head's decoding, put into `check`.
+    """Level tables, the plan on a dummy batch, gaps between the pyramids, and the heads' decoding, put into `check`.
 
     Args:
         model: a Distiller with a guide, or a plain network. ratio: HR side / side of the images that it trains on.
     """
     alignment = getattr(model, 'alignment', None)
     if alignment is None:
-        check.levels['student'] = _alone(view_of(model), ratio, data)
+        check.levels['student'] = _alone(check.name, view_of(model), ratio, data)
     else:
         verify_alignment(alignment, _dummy_size(alignment), model.data_preprocessor.divisor)
         _pair(check, alignment, ratio, data)
         _gaps(check, data)
         check.adapters = _adapters(model.terms)
     check.below_cell = data.tiny(ratio * check.levels['student'][0].level.stride)
-    finding = decode_finding(getattr(model, 'student', model), check.name)
-    check.findings += [finding] if finding else []
+    # a stage without a guide needs no decoding itself: that of a guide is looked at in the stages that it guides
+    if any(term.needs_guide_head for term in getattr(model, 'terms', {}).values()):
+        found = [decode_finding(model.student, check.name), decode_finding(model.guide, f'{check.name}.guide')]
+        check.findings += [finding for finding in found if finding]
 
 
-def _alone(view: NetworkView, ratio: float, data: TrainData) -> list[LevelRow]:
+def _alone(name: str, view: NetworkView, ratio: float, data: TrainData) -> list[LevelRow]:
     """The pyramid of a network without a guide."""
     side = view.probe_side or 256
     _, shapes = view.probe(side, side)
+    verify_strides(name, view, shapes, side)
     levels = view.levels(shapes)
     counts = count_positives(view.head, levels, annotated_images(data.dataset))
     return _rows(levels, shapes, ratio, data, {}, counts)
@@ -51,7 +54,7 @@ def _alone(view: NetworkView, ratio: float, data: TrainData) -> list[LevelRow]:
 
 def _dummy_size(alignment: Alignment) -> tuple[int, int]:
     """LR (height, width) of the dummy on which the plan is verified; odd sides show what even ones hide."""
-    side = alignment.student.probe_side
+    side = alignment.made_for
     return (side, side) if side else (97, 161)
 
 

@@ -19,6 +19,9 @@ class DetectorView(NetworkView):
 
     The features are the neck's maps, or the backbone's where there is no neck; the head is the dense one (`bbox_head`,
     or `rpn_head` of a two-stage detector), None where its family is unknown.
+
+    Attributes:
+        any_head: the dense head, its family known or not; None where there is none.
     """
 
     def __init__(self, net: nn.Module) -> None:
@@ -26,7 +29,11 @@ class DetectorView(NetworkView):
         if getattr(net, 'with_neck', False):
             self.features = self.net.neck
         head: Any = getattr(net, 'rpn_head', None) or getattr(net, 'bbox_head', None)
+        self.any_head = head
         self.head = head if family_of(head) else None
+        made_for = getattr(getattr(head, 'prior_generator', None), 'input_size', None)  # SSD's anchors
+        if made_for is not None:
+            self.probe_side = int(made_for)
 
     def taps(self) -> Taps:
         """Taps on the RoI head as well, as 'roi' (its extractor) and 'roi_head'."""
@@ -39,6 +46,15 @@ class DetectorView(NetworkView):
     def levels(self, shapes: list[Shape]) -> tuple[Level, ...]:
         """Pyramid levels: the head's, or, without a known head, the features' strides."""
         return super().levels(shapes) if self.head is None else head_levels(self.head)
+
+    def head_strides(self) -> list[float] | None:
+        """Strides of the head's priors, of an unknown family too; None where it has no priors."""
+        head: Any = self.any_head
+        generator = getattr(head, 'prior_generator', None) or getattr(head, 'square_anchor_generator', None)
+        strides = getattr(generator, 'strides', None)
+        if strides is None:
+            return None
+        return [float(one[0] if isinstance(one, (tuple, list)) else one) for one in strides]
 
     def num_classes(self) -> int | None:
         roi_head: Any = getattr(self.net, 'roi_head', None)

@@ -77,6 +77,10 @@ class NetworkView:
         """Pyramid levels, from the strides of the feature maps."""
         return tuple(Level(shape.stride, offset=0.5) for shape in shapes)
 
+    def head_strides(self) -> list[float] | None:
+        """Strides (pixels) that a head assumes of the feature maps, level by level; None where it assumes none."""
+        return None
+
     def num_classes(self) -> int | None:
         """Number of classes that the network tells apart, None where it has none or does not say."""
         return None

@@ -13,7 +13,24 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from mmdet.models.dense_heads import AnchorHead, ATSSHead, FCOSHead, GFLHead, RetinaHead, RPNHead, RTMDetHead
+from mmdet.models.dense_heads import (
+    AnchorHead,
+    ATSSHead,
+    AutoAssignHead,
+    DDODHead,
+    FCOSHead,
+    FSAFHead,
+    GFLHead,
+    PAAHead,
+    PISASSDHead,
+    RetinaHead,
+    RetinaSepBNHead,
+    RPNHead,
+    RTMDetHead,
+    RTMDetSepBNHead,
+    SSDHead,
+    YOLOFHead,
+)
 from mmdet.structures.bbox import distance2bbox
 from torch import Tensor, nn
 
@@ -21,6 +38,7 @@ from ..align.plan import Level
 
 Decode = Callable[[Any, Tensor, Tensor, int], Tensor]
 FAMILIES: dict[type, Decode] = {}
+_OUTPUTS = ('forward', 'forward_single', 'predict_by_feat', '_predict_by_feat_single')
 
 
 @dataclass
@@ -62,20 +80,29 @@ def register_family(*head_types: type) -> Callable[[Decode], Decode]:
 
 
 def family_of(head: nn.Module | None) -> Decode | None:
-    """The decode function of a head's nearest registered ancestor; None where the family is unknown."""
-    for base in type(head).__mro__:
+    """The decode function of a head's nearest registered ancestor; None where the family is unknown.
+
+    A head that overrides how outputs are made or read means something else by them, whatever it inherits from: VFNet's
+    third output are refined boxes, and ATSS's a centerness. Such a head must be registered itself.
+    """
+    kind = type(head)
+    for base in kind.__mro__:
         if base in FAMILIES:
-            return FAMILIES[base]
+            same = all(getattr(kind, name, None) is getattr(base, name, None) for name in _OUTPUTS)
+            return FAMILIES[base] if same else None
     return None
 
 
-@register_family(AnchorHead, RetinaHead, RPNHead, ATSSHead)
+@register_family(
+    AnchorHead, RetinaHead, RetinaSepBNHead, RPNHead, ATSSHead, DDODHead, FSAFHead, PAAHead, PISASSDHead, SSDHead,
+    YOLOFHead,
+)  # fmt: skip
 def decode_anchors(head: Any, bbox_pred: Tensor, priors: Tensor, level: int) -> Tensor:
     """Deltas to anchors, by the head's own bbox_coder."""
     return head.bbox_coder.decode(priors.expand(len(bbox_pred), -1, -1), bbox_pred)
 
 
-@register_family(FCOSHead)
+@register_family(FCOSHead, AutoAssignHead)
 def decode_fcos(head: Any, bbox_pred: Tensor, priors: Tensor, level: int) -> Tensor:
     """Distances from points. In training, FCOS with `norm_on_bbox` predicts in strides; in eval, in pixels."""
     if head.norm_on_bbox and head.training:
@@ -83,7 +110,7 @@ def decode_fcos(head: Any, bbox_pred: Tensor, priors: Tensor, level: int) -> Ten
     return distance2bbox(priors.expand(len(bbox_pred), -1, -1), bbox_pred)
 
 
-@register_family(RTMDetHead)
+@register_family(RTMDetHead, RTMDetSepBNHead)
 def decode_distances(head: Any, bbox_pred: Tensor, priors: Tensor, level: int) -> Tensor:
     """Distances in pixels from points."""
     return distance2bbox(priors.expand(len(bbox_pred), -1, -1), bbox_pred)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import torch
 from mmdet.registry import HOOKS
 from mmengine.hooks import Hook
@@ -10,6 +13,9 @@ from mmengine.model import is_model_wrapper
 from ..align.alignment import Alignment
 from ..align.positives import annotated_images, count_positives
 from ..errors import ConfigError
+
+if TYPE_CHECKING:
+    from ..distill.view import NetworkView, Shape
 
 
 @HOOKS.register_module()
@@ -28,7 +34,8 @@ class AFPHook(Hook):
         alignment = getattr(model, 'alignment', None)
         if alignment is None:  # a stage without a guide
             return
-        verify_alignment(alignment, self.size, model.data_preprocessor.divisor)
+        side = alignment.made_for
+        verify_alignment(alignment, (side, side) if side else self.size, model.data_preprocessor.divisor)
         images = annotated_images(runner.train_dataloader.dataset)
         alignment.positives = count_positives(alignment.student.head, alignment.plan.student, images)
         runner.logger.info('AFP: ' + describe_plan(alignment))
@@ -49,15 +56,8 @@ def verify_alignment(alignment: Alignment, size: tuple[int, int], divisor: int) 
     _, student = alignment.student.probe(height, width)
     _, guide = alignment.guide.probe(int(height * ratio), int(width * ratio))
     plan = alignment.plan
-    for owner, shapes, levels in (('student', student, plan.student), ('guide', guide, plan.guide)):
-        for index, (shape, level) in enumerate(zip(shapes, levels, strict=True)):
-            # the last levels of a small dummy are a single cell, whose stride cannot be measured
-            if shape.stride * 2 <= height and abs(shape.stride / level.stride - 1) > 0.34:
-                raise ConfigError(
-                    f'{owner} level {index}: the head assumes stride {level.stride:g}, the feature map of '
-                    f'{shape.channels} channels has stride {shape.stride:.0f}; change anchor_generator.strides (or '
-                    'strides) of the head, or start_level and num_outs of the neck, in stages.*.overrides'
-                )
+    verify_strides('student', alignment.student, student, height)
+    verify_strides('guide', alignment.guide, guide, int(height * ratio))
     for match in plan.served():
         if not match.exact:
             continue
@@ -69,6 +69,28 @@ def verify_alignment(alignment: Alignment, size: tuple[int, int], divisor: int) 
                 f'window at ratio {ratio}: student level {student_level} (stride '
                 f'{plan.student[student_level].stride:g}) has {rows_student} rows, guide level {guide_level} (stride '
                 f"{plan.guide[guide_level].stride:g}) {rows_guide}; set align = 'resample' or change student_pyramid"
+            )
+
+
+def verify_strides(owner: str, view: NetworkView, shapes: Sequence[Shape], height: int) -> None:
+    """Compare the strides of a head's priors with those of the maps that it gets, also where its family is unknown.
+
+    Args:
+        shapes: of the feature maps of an image of `height` pixels.
+
+    Raises:
+        ConfigError: a level whose stride differs: the detector would be trained to boxes elsewhere.
+    """
+    strides = view.head_strides()
+    if strides is None or len(strides) != len(shapes):  # queries, corners, one map for several strides
+        return
+    for index, (shape, stride) in enumerate(zip(shapes, strides, strict=True)):
+        # the last levels of a small dummy are a cell or two, whose stride cannot be measured
+        if shape.stride * 2 < height and abs(shape.stride / stride - 1) > 0.34:
+            raise ConfigError(
+                f'{owner} level {index}: the head assumes stride {stride:g}, the feature map of '
+                f'{shape.channels} channels has stride {shape.stride:.0f}; change anchor_generator.strides (or '
+                'strides) of the head, or start_level and num_outs of the neck, in stages.*.overrides'
             )
 
 

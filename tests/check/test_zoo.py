@@ -1,0 +1,153 @@
+"""Every family of mmdet's model zoo in a chain: it trains with responses, without them and says why, or is refused with
+the reason. docs/detectors.md has the same table, which a test compares.
+
+A row checks a teacher alone, and a student of the same family at ratio 2. A few rows are quick; `pytest -m soak` runs
+all, some minutes.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mmpd.check.finding import StageCheck
+from mmpd.check.preflight import check_stage
+from tests.zoo import SIZE, shrunk, zoo_chain
+
+import pytest
+
+TERMS = dict(feature=dict(type='FeatureTerm'), isrd=dict(type='ISRDTerm'), response=dict(type='ResponseTerm'))
+UNKNOWN = 'no dense head that AFP knows'
+MASKS = 'learns (from )?masks'
+
+
+@dataclass(frozen=True)
+class Row:
+    """A family: one of its configs, what is made narrow by hand, and what becomes of it.
+
+    Attributes:
+        outcome: 'responses', 'without' or 'refused'. why: pattern of what is said where it is not 'responses'.
+        student: config of the student where it is of another family.
+    """
+
+    name: str
+    detector: str
+    outcome: str = 'responses'
+    why: str = ''
+    narrow: dict = field(default_factory=dict)
+    student: str = ''
+    size: tuple[int, int] = SIZE
+
+
+GN = dict(bbox_head=dict(norm_cfg=dict(type='GN', num_groups=4, requires_grad=True)))
+CSP = dict(
+    divide=False,
+    backbone=dict(widen_factor=1 / 16, deepen_factor=0.167),
+    neck=dict(in_channels=[16, 32, 64], out_channels=16, num_csp_blocks=1),
+    bbox_head=dict(in_channels=16, feat_channels=16),
+    data_preprocessor=dict(batch_augments=None),
+)
+SSDLITE_WIDTHS = (24, 1280, 32, 16, 16, 16)
+SSDLITE = dict(
+    divide=False,
+    backbone=dict(widen_factor=0.25),
+    neck=dict(in_channels=(24, 1280), out_channels=SSDLITE_WIDTHS),
+    bbox_head=dict(in_channels=SSDLITE_WIDTHS),
+)
+EFFICIENTNET = dict(
+    divide=False,
+    data_preprocessor=dict(batch_augments=None),
+    backbone=dict(arch='b0'),
+    neck=dict(in_channels=[40, 112, 320], out_channels=16),
+    bbox_head=dict(in_channels=16, feat_channels=16, stacked_convs=1),
+)
+FULL = dict(divide=False)  # its shared ResNet stage, or VGG, has one width
+
+QUICK = [
+    Row('PAA', 'paa/paa_r50_fpn_1x_coco.py', narrow=GN),
+    Row('VFNet', 'vfnet/vfnet_r50_fpn_1x_coco.py', 'without', f'{UNKNOWN}.*VFNetHead', GN),
+    Row('YOLOX', 'yolox/yolox_tiny_8xb8-300e_coco.py', 'without', f'{UNKNOWN}.*YOLOXHead', CSP),
+    Row('EfficientNet', 'efficientnet/retinanet_effb3_fpn_8xb4-crop896-1x_coco.py', narrow=EFFICIENTNET),
+    Row('Fast R-CNN', 'fast_rcnn/fast-rcnn_r50_fpn_1x_coco.py', 'refused', "another detector's proposals"),
+    Row('Mask R-CNN', 'mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py', 'refused', MASKS),
+]
+SOAK = [
+    Row('RetinaNet', 'retinanet/retinanet_r50_fpn_1x_coco.py'),
+    Row('FreeAnchor', 'free_anchor/freeanchor_r50_fpn_1x_coco.py'),
+    Row('GHM', 'ghm/retinanet_r50_fpn_ghm-1x_coco.py'),
+    Row('PISA', 'pisa/retinanet-r50_fpn_pisa_1x_coco.py'),
+    Row('FSAF', 'fsaf/fsaf_r50_fpn_1x_coco.py'),
+    Row('YOLOF', 'yolof/yolof_r50-c5_8xb8-1x_coco.py'),
+    Row('ATSS', 'atss/atss_r50_fpn_1x_coco.py', narrow=GN),
+    Row('DyHead', 'dyhead/atss_r50_fpn_dyhead_1x_coco.py', narrow=GN),
+    Row('DDOD', 'ddod/ddod_r50_fpn_1x_coco.py', narrow=GN),
+    Row('GFL', 'gfl/gfl_r50_fpn_1x_coco.py', narrow=GN),
+    Row('FCOS', 'fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py', narrow=GN),
+    Row('AutoAssign', 'autoassign/autoassign_r50-caffe_fpn_1x_coco.py', narrow=GN),
+    Row('RTMDet', 'rtmdet/rtmdet_tiny_8xb32-300e_coco.py', narrow=CSP),
+    Row('TOOD', 'tood/tood_r50_fpn_1x_coco.py', 'without', UNKNOWN, GN),
+    Row('FoveaBox', 'foveabox/fovea_r50_fpn_4xb4-1x_coco.py', 'without', UNKNOWN),
+    Row('SABL', 'sabl/sabl-retinanet_r50_fpn_1x_coco.py', 'without', UNKNOWN),
+    Row('RepPoints', 'reppoints/reppoints-moment_r50_fpn_1x_coco.py', 'without', UNKNOWN),
+    Row('GA-RetinaNet', 'guided_anchoring/ga-retinanet_r50_fpn_1x_coco.py', 'without', UNKNOWN),
+    Row('CenterNet', 'centernet/centernet_r18_8xb16-crop512-140e_coco.py', 'without', UNKNOWN),
+    Row('CenterNet2', 'centernet/centernet-update_r50-caffe_fpn_ms-1x_coco.py', 'without', UNKNOWN, GN),
+    Row('SSDLite', 'ssd/ssdlite_mobilenetv2-scratch_8xb24-600e_coco.py', 'without', 'softmax', SSDLITE),
+    Row('Faster R-CNN', 'faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'),
+    Row('Double-Head R-CNN', 'double_heads/dh-faster-rcnn_r50_fpn_1x_coco.py'),
+    Row('Grid R-CNN', 'grid_rcnn/grid-rcnn_r50_fpn_gn-head_1x_coco.py'),
+    Row('RPN', 'rpn/rpn_r50_fpn_1x_coco.py'),
+    Row('GA-Faster R-CNN', 'guided_anchoring/ga-faster-rcnn_r50_fpn_1x_coco.py', 'without', UNKNOWN),
+    Row('Cascade RPN', 'cascade_rpn/cascade-rpn_faster-rcnn_r50-caffe_fpn_1x_coco.py', 'without', UNKNOWN),
+]
+
+
+def errors(check: StageCheck) -> list[str]:
+    return [str(finding) for finding in check.errors]
+
+
+def term_rows(check: StageCheck) -> dict[str, float]:
+    """Term → the largest gradient of its losses at the student."""
+    found: dict[str, float] = {}
+    for row in check.losses:
+        if row.term:
+            found[row.term] = max(found.get(row.term, 0.0), row.gradient)
+    return found
+
+
+@pytest.mark.parametrize(
+    'row',
+    [*QUICK, *(pytest.param(row, marks=pytest.mark.soak) for row in SOAK)],
+    ids=lambda row: row.name.replace(' ', '-'),
+)
+def test_family(row, tmp_path_factory):
+    root = tmp_path_factory.getbasetemp()
+    teacher = shrunk(row.detector, **row.narrow)
+    student = shrunk(row.student) if row.student else teacher
+    chain = zoo_chain(root, teacher, student, TERMS, row.size)
+    alone = errors(check_stage(chain.stages['teacher'], {}))
+    if row.outcome == 'refused':
+        assert any(re.search(row.why, one) for one in alone), alone
+        return
+    assert alone == []
+    check = check_stage(chain.stages['student'], {})
+    if row.outcome == 'without':
+        (said,) = errors(check)
+        assert 'terms.response' in said and re.search(row.why, said)
+        without = {**TERMS, 'response': None}
+        check = check_stage(zoo_chain(root, teacher, student, without, row.size).stages['student'], {})
+    assert errors(check) == []
+    gradients = term_rows(check)
+    assert set(gradients) == set(TERMS) - ({'response'} if row.outcome == 'without' else set())
+    assert gradients['feature'] > 0 and gradients['isrd'] > 0
+
+
+def test_the_docs_table_is_this_one():
+    text = (Path(__file__).parents[2] / 'docs/detectors.md').read_text()
+    table = {}
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.strip('|').split('|')]
+        if len(cells) == 3 and cells[1] in ('responses', 'without', 'refused'):
+            table.update(dict.fromkeys((name.strip() for name in cells[0].split(',')), cells[1]))
+    assert table == {row.name: row.outcome for row in QUICK + SOAK}
