@@ -7,11 +7,11 @@ student_pyramid = 'cheap'
 pretrained = True
 guide_cache = 4096  # MiB; flips are the only augmentation of the student, so every guide output comes back
 data = dict(hr_scale=(320, 320), batch_size=8)
-schedule = dict(max_epochs=4, warmup_iters=100, val_interval=2)
+schedule = dict(max_epochs=3, warmup_iters=100)
 optim_wrapper = dict(
     _delete_=True,
     type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.05, fused=True),
+    optimizer=dict(type='AdamW', lr=7e-4, weight_decay=0.05, fused=True),
     paramwise_cfg=dict(norm_decay_mult=0, custom_keys={'backbone': dict(lr_mult=0.3)}),
     clip_grad=dict(max_norm=10, norm_type=2),
 )
