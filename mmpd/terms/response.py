@@ -28,7 +28,7 @@ class ResponseTerm(Term):
     Args:
         threshold: guide confidence below which a location's box weighs zero.
         beta: focal power of the class loss.
-        box_weight: factor of the box losses relative to the class loss.
+        box_weight: factor of the box losses relative to the class loss; 0: classes (and quality) alone.
         localisation: weigh by the guide box's IoU with the ground truth as well.
         temperature: of the distributions.
     """
@@ -98,7 +98,6 @@ class ResponseTerm(Term):
             weight, heard = weight * emphasis, heard * emphasis
         losses = {
             'cls': response_losses.quality_focal_bce(student.logits, targets, normaliser, self.beta, emphasis),
-            'bbox': self.box_weight * response_losses.weighted_giou(student.boxes, boxes_lr, weight, normaliser),
         }
         if student.quality is not None and guide.quality is not None:
             losses['quality'] = response_losses.quality_focal_bce(
@@ -108,6 +107,9 @@ class ResponseTerm(Term):
                 self.beta,
                 weights=heard,
             )
+        if not self.box_weight:
+            return losses
+        losses['bbox'] = self.box_weight * response_losses.weighted_giou(student.boxes, boxes_lr, weight, normaliser)
         if exact and student.distribution is not None and guide.distribution is not None:
             losses['dfl'] = self.box_weight * response_losses.distribution_kl(
                 student.distribution, guide.distribution, weight, normaliser, self.temperature

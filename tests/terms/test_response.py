@@ -75,3 +75,9 @@ def test_distributions_of_other_lengths_are_refused_with_both_numbers(tmp_path):
     assert build_distiller(tmp_path, student=unfrozen(toy_gfl(0, 16)), **pair)
     # where no strides agree no distributions are compared, so any will do
     assert build_distiller(tmp_path, student=unfrozen(toy_gfl(1, 8)), ratio='3/2', **pair)
+
+
+def test_without_a_box_weight_the_classes_speak_alone(tmp_path):
+    """A loss that is always 0 is an error of the preflight, so classes alone must not bring one."""
+    losses = first_losses(build(tmp_path, r=dict(type='ResponseTerm', box_weight=0)))
+    assert losses['loss_response_cls'] > 0 and 'loss_response_bbox' not in losses
