@@ -35,6 +35,7 @@ setup(
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     packages=find_packages(include=['mmpd', 'mmpd.*']),
+    package_data={'mmpd': ['report/templates/*.html']},
     cmdclass={'build_py': BuildWithConfigs},
     entry_points={'console_scripts': ['mmpd = mmpd.cli:main']},
     python_requires='>=3.10',
@@ -47,6 +48,7 @@ setup(
         'defusedxml>=0.7',
         'rich>=13',
         'matplotlib>=3.7',
+        'jinja2>=3',
     ],
     extras_require={
         'onedl': ONEDL,

@@ -1,0 +1,180 @@
+"""What the folder of a finished chain, or of an ablation, says: networks, numbers, curves. No picture is made here."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+from ..ablate.run import read_results
+from ..ablate.verdict import row_means, verdict
+from ..chain.detector import bare_type
+from ..errors import ConfigError
+from ..evaluation.cost import Cost, network_cost, size_of
+from ..evaluation.measure import Measurement, measure, network_of
+from ..io.write import write_atomic
+from ..run.state import finished_checkpoint, read_json
+
+Curve = list[tuple[float, float]]
+"""(iteration or epoch, value)."""
+TABLE = ('AP', 'AP50', 'AP_small', 'AP_medium', 'AP_large')
+
+
+@dataclass
+class NetworkFacts:
+    """One finished stage.
+
+    Attributes:
+        name: the stage. folder: its folder. checkpoint: file with its plain weights.
+        guided: whether it was distilled. epochs: that it trained.
+        size: (width, height) of its images. cost: see `mmpd.evaluation.cost`.
+        measured: on the split that was asked for. losses: name → curve over iterations; val: metric → curve over
+            epochs.
+    """
+
+    name: str
+    folder: Path
+    checkpoint: str
+    guided: bool
+    epochs: int
+    size: tuple[int, int]
+    cost: Cost
+    measured: Measurement
+    losses: dict[str, Curve] = field(default_factory=dict)
+    val: dict[str, Curve] = field(default_factory=dict)
+
+
+@dataclass
+class Facts:
+    """A report's content.
+
+    Attributes:
+        title: name of the folder. split: what the networks were measured on.
+        networks: in the order in which they were trained.
+        rows: of an ablation: metric → row → (mean, sd, seeds). verdict: of an ablation, else ''.
+    """
+
+    title: str
+    split: str
+    networks: list[NetworkFacts]
+    rows: dict[str, dict[str, tuple[float, float, int]]] = field(default_factory=dict)
+    verdict: str = ''
+
+    def find(self, guided: bool, like: NetworkFacts) -> NetworkFacts | None:
+        """The last network with images of the size of `like`, distilled or not."""
+        found = [one for one in self.networks if one.guided == guided and one.size == like.size and one is not like]
+        return found[-1] if found else None
+
+    @property
+    def student(self) -> NetworkFacts:
+        """What the chain is for: the network of the smallest images, the distilled one where there are several."""
+        return min(self.networks, key=lambda one: (one.size[0] * one.size[1], not one.guided))
+
+    @property
+    def best_hr(self) -> NetworkFacts:
+        """The most accurate of the networks that see the largest images."""
+        pixels = max(one.size[0] * one.size[1] for one in self.networks)
+        largest = [one for one in self.networks if one.size[0] * one.size[1] == pixels]
+        return max(largest, key=lambda one: one.measured.metrics.get('AP', 0.0))
+
+    def as_json(self) -> dict[str, Any]:
+        """Every number of the report."""
+        return dict(
+            title=self.title,
+            split=self.split,
+            verdict=self.verdict,
+            rows=self.rows,
+            networks={
+                one.name: dict(
+                    size=one.size,
+                    epochs=one.epochs,
+                    guided=one.guided,
+                    params=one.cost.params,
+                    macs=one.cost.macs,
+                    metrics=one.measured.metrics,
+                    per_class=one.measured.per_class,
+                )
+                for one in self.networks
+            },
+        )
+
+
+def gather(work_dir: str | Path, split: str = 'test') -> Facts:
+    """Read a folder, and measure its networks where that was not done before (kept in `<stage>/measured_<split>.json`).
+
+    Args:
+        work_dir: of `mmpd train` or of `mmpd ablate` (then the networks are those of seed 0).
+
+    Raises:
+        ConfigError: no finished stage in it.
+    """
+    work_dir = Path(work_dir)
+    results = read_results(work_dir / 'results') if (work_dir / 'results').is_dir() else []
+    root = work_dir / 'seed0' if (work_dir / 'seed0').is_dir() else work_dir
+    folders = [folder for folder in root.glob('*') if folder.is_dir() and finished_checkpoint(folder)]
+    if not folders:
+        raise ConfigError(
+            f'{work_dir} holds no finished stage (a folder with done.json): name a --work-dir of a training'
+        )
+    folders.sort(key=lambda folder: (folder / 'done.json').stat().st_mtime)
+    networks = [_network(folder, split) for folder in folders]
+    rows = {metric: means for metric in TABLE if (means := row_means(results, split, metric))}
+    said = verdict(results, split, 'AP') if rows else ''
+    return Facts(work_dir.resolve().name, split, networks, rows, said)
+
+
+def _network(folder: Path, split: str) -> NetworkFacts:
+    bench = Config.fromfile(folder / 'bench.py')
+    trained = Config.fromfile(folder / f'{folder.name}.py')
+    init_default_scope(bench.get('default_scope', 'mmdet'))
+    checkpoint, network = str(finished_checkpoint(folder)), network_of(bench)
+    size = size_of(network)
+    losses, val = _curves(folder)
+    return NetworkFacts(
+        name=folder.name,
+        folder=folder,
+        checkpoint=checkpoint,
+        guided=bare_type(trained.model) == 'Distiller',
+        epochs=int(read_json(folder / 'done.json').get('epochs', 0)),
+        size=size,
+        cost=network_cost(network.config.model, size, folder.name),
+        measured=_measured(folder, bench, checkpoint, split),
+        losses=losses,
+        val=val,
+    )
+
+
+def _measured(folder: Path, bench: Config, checkpoint: str, split: str) -> Measurement:
+    """As `mmpd test` measures; kept, and taken again while the weights are the same."""
+    kept = folder / f'measured_{split}.json'
+    weights = hashlib.sha256(Path(checkpoint).read_bytes()).hexdigest()
+    content = read_json(kept)
+    if content.get('weights') == weights:
+        return Measurement(content['metrics'], content['per_class'])
+    result = measure(bench, checkpoint, split)
+    record = dict(weights=weights, metrics=result.metrics, per_class=result.per_class)
+    write_atomic(json.dumps(record, indent=1).encode(), kept)
+    return result
+
+
+def _curves(folder: Path) -> tuple[dict[str, Curve], dict[str, Curve]]:
+    """Losses over iterations and validation metrics over epochs, from mmengine's logs of every start of the stage."""
+    losses: dict[str, dict[float, float]] = {}
+    val: dict[str, dict[float, float]] = {}
+    for log in sorted(folder.glob('*/vis_data/scalars.json')):
+        for line in log.read_text().splitlines():
+            try:
+                scalars = json.loads(line)
+            except ValueError:  # the machine stopped while this line was written
+                continue
+            for key, value in scalars.items():
+                if key.startswith('loss') and 'iter' in scalars:
+                    losses.setdefault(key, {})[scalars['iter']] = value
+                elif key in ('pd/AP', 'pd/AP50'):
+                    val.setdefault(key.removeprefix('pd/'), {})[scalars['step']] = value
+    return ({key: sorted(curve.items()) for key, curve in part.items()} for part in (losses, val))  # type: ignore

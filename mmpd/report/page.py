@@ -1,0 +1,75 @@
+"""`report.html` and `report.json`: what a chain, or an ablation, came to, in one file that needs no network."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader
+from mmengine.config import Config
+from mmengine.registry import MODELS, DefaultScope
+
+from ..align.plan import AlignmentPlan
+from ..evaluation.coco_ap import SIZES
+from ..io.write import write_atomic
+from . import figures
+from .gather import TABLE, Facts, NetworkFacts, gather
+from .tables import count_text
+
+
+def write_page(work_dir: str | Path, split: str = 'test', out: str | Path | None = None) -> Path:
+    """Write `report.html` and, beside it, `report.json`.
+
+    Args:
+        work_dir: of `mmpd train` or `mmpd ablate`. out: the html file; default `<work_dir>/report.html`.
+
+    Returns:
+        The html file.
+
+    Raises:
+        ConfigError: no finished stage in `work_dir`.
+    """
+    facts = gather(work_dir, split)
+    out = Path(out or Path(work_dir) / 'report.html')
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(render(facts).encode(), out)
+    write_atomic(json.dumps(facts.as_json(), indent=1).encode(), out.with_suffix('.json'))
+    return out
+
+
+def render(facts: Facts) -> str:
+    """The page as HTML."""
+    environment = Environment(loader=PackageLoader('mmpd.report', 'templates'), autoescape=True, trim_blocks=True)
+    detection = any('AP50' in one.measured.metrics for one in facts.networks)
+    plan = plan_of(facts.student)
+    val = {one.name: one.val['AP'] for one in facts.networks if len(one.val.get('AP', ())) > 1}
+    return environment.get_template('page.html').render(
+        facts=facts,
+        student=facts.student,
+        hr=facts.best_hr,
+        plain=facts.find(False, facts.student),
+        table=TABLE,
+        sizes=[name for name in SIZES if any(f'AP_{name}' in one.measured.metrics for one in facts.networks)],
+        classes=list(dict.fromkeys(name for one in facts.networks for name in one.measured.per_class)),
+        count=count_text,
+        levels=figures.levels(plan) if plan else '',
+        plan=plan,
+        pareto=figures.pareto(facts) if detection else '',
+        val=figures.curves(val, 'epoch', 'AP on val') if val else '',
+        losses={
+            one.name: figures.curves(one.losses, 'iteration', 'loss', log=True)
+            for one in facts.networks
+            if any(len(curve) > 1 for curve in one.losses.values())
+        },
+        gallery=figures.gallery(facts) if detection else {},
+    )
+
+
+def plan_of(network: NetworkFacts) -> AlignmentPlan | None:
+    """The alignment that a distilled network was trained with; None where it has no guide."""
+    config = Config.fromfile(network.folder / f'{network.name}.py')
+    if not network.guided:
+        return None
+    with DefaultScope.overwrite_default_scope(config.get('default_scope', 'mmdet')):
+        model = MODELS.build(config.model)
+    return getattr(getattr(model, 'alignment', None), 'plan', None)
