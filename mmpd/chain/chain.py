@@ -82,7 +82,7 @@ def read_chain(config: Config) -> Chain:
     operator_of(config.get('reduction', 'area'))  # raises where it is unknown
     if not config.stages:
         raise ConfigError('stages is empty: a chain needs at least one stage')
-    name_types(config)
+    name_types(config._cfg_dict)  # a Config is no dict
     task = task_of(config)
     check_keys(config, CHAIN_KEYS, task.data_keys)
     for name, entry in config.stages.items():

@@ -262,12 +262,16 @@ def test_mmdets_runtime_file_is_a_base_of_a_chain(root):
 
 def test_types_given_as_classes_are_written_by_name(root):
     from mmdet.datasets.transforms import RandomFlip
+    from mmdet.registry import TRANSFORMS
 
     config = toy_chain(root)
     config.data.augment = [dict(type=RandomFlip, prob=0.5)]
     stage = read_chain(config).stages['student']
-    text = stage_config(stage, 'work', {}).pretty_text
-    assert 'RandomFlip' in text and '<class' not in text
+    made = stage_config(stage, 'work', {})
+    assert 'RandomFlip' in made.pretty_text and '<class' not in made.pretty_text
+    kinds = [step['type'] for step in made.train_dataloader.dataset.pipeline]
+    (named,) = (kind for kind in kinds if kind.endswith('RandomFlip'))
+    assert TRANSFORMS.get(named) is RandomFlip
 
 
 def test_every_config_of_the_repository_passes_these_checks():
