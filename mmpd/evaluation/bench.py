@@ -1,0 +1,281 @@
+"""What a distillation step costs beside its parts: measured together, in turns, so that a busy machine hits all alike.
+
+Every part is a function without arguments. One round runs each once, rounds repeat, and what counts is the median CPU time
+(of all threads); wall time and quartiles stand beside it. On a GPU, where the CPU only waits, wall time counts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import Config, ConfigDict
+from mmengine.registry import MODELS, DefaultScope
+from mmengine.runner import Runner
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from ..chain.chain import Chain
+from ..chain.stage import stage_config
+from ..check.preflight import build_stage, quiet
+from ..distill.step import Step
+from ..errors import ConfigError
+
+Part = Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class BenchOptions:
+    """threads: of torch. batch: images. rounds: repetitions of every part, after one that does not count. amp: autocast
+    to bfloat16. channels_last: memory format of all weights. device: of the networks."""
+
+    threads: int = 1
+    batch: int = 4
+    rounds: int = 15
+    amp: bool = False
+    channels_last: bool = False
+    device: str = 'cpu'
+
+
+@dataclass(frozen=True)
+class Times:
+    """Seconds an image: median, and quartiles in brackets."""
+
+    cpu: float
+    cpu_quartiles: tuple[float, float]
+    wall: float
+    wall_quartiles: tuple[float, float]
+
+
+def bench_stage(chain: Chain, name: str, options: BenchOptions, checkpoint: str | None = None) -> dict[str, Any]:
+    """Measure one stage with a guide on its own training images.
+
+    Args:
+        checkpoint: weights of the guide. None: random ones, which are sure of nothing, so the response term has little
+            to do: give trained ones for a figure that counts.
+
+    Returns:
+        `times` (part → `Times` as dict), `ratio` of the step to the sum of its parts, `peer_ratio`, `terms` (name →
+        forward and extra backward), `mebibytes` (part → peak of what is allocated meanwhile), `loader` and `options`.
+
+    Raises:
+        ConfigError: a stage without guide.
+    """
+    if not chain.stages[name].get('guide'):
+        raise ConfigError(f'stages.{name} has no guide, so it has no distillation step to measure')
+    torch.set_num_threads(options.threads)
+    config = stage_config(chain, name, Path('work_dirs'), {chain.stages[name].guide: checkpoint} if checkpoint else {})
+    config.model.guide_cache = 0
+    config.train_dataloader.batch_size = options.batch
+    with quiet(), DefaultScope.overwrite_default_scope(config.default_scope):
+        torch.manual_seed(0)
+        model = _prepared(build_stage(config, checkpoint, None), options)
+        loader = Runner.build_dataloader(Config(config.to_dict()).train_dataloader, seed=0)
+        data = model.data_preprocessor(next(iter(loader)), True)
+        parts = step_parts(model, data, options)
+        peer = peer_parts(config, data, options)
+        times = interleaved({**parts, **peer}, options)
+        terms = term_times(model, data, options)
+        memory = {part: peak_mebibytes(run, options) for part, run in parts.items()}
+        memory['guide outputs'] = _output_mebibytes(model, data, options)
+    key = 'wall' if options.device.startswith('cuda') else 'cpu'
+    cost = {part: getattr(value, key) for part, value in times.items()}
+    result = dict(
+        options=asdict(options),
+        ratio=cost['distillation step'] / (cost['student step'] + cost['guide forward']),
+        memory_ratio=memory['distillation step'] / (memory['student step'] + memory['guide outputs']),
+        times={part: asdict(value) for part, value in times.items()},
+        terms=terms,
+        mebibytes=memory,
+        loader=loader_rate(loader, options.batch),
+        import_seconds=import_seconds(),
+    )
+    if peer:
+        result['peer_ratio'] = cost['peer step'] / (cost['peer student step'] + cost['peer teacher forward'])
+    return result
+
+
+def step_parts(model: Any, data: dict, options: BenchOptions) -> dict[str, Part]:
+    """The step and its parts: forward and backward of the student alone, forward of the guide, and both of the step."""
+    images, samples = data['inputs'], data['data_samples']
+    head = any(getattr(term, 'needs_guide_head', False) for term in model.terms.values())
+
+    def guide() -> Any:
+        with torch.no_grad():
+            return model.guide_view.run(images['hr'], head)
+
+    def two_models() -> None:
+        """The least that any distillation does: both networks in one step, and no term."""
+        guide()
+        _backward(model, model.student.loss(images['lr'], samples))
+
+    parts = {
+        'student step': lambda: _backward(model, model.student.loss(images['lr'], samples)),
+        'guide forward': guide,
+        'two-model step': two_models,
+        'distillation step': lambda: _backward(model, model(images, samples, mode='loss')),
+    }
+    return {name: _in_precision(run, options) for name, run in parts.items()}
+
+
+def peer_parts(config: Config, data: dict, options: BenchOptions) -> dict[str, Part]:
+    """mmdet's own KnowledgeDistillationSingleStageDetector (LD) on the student's images; {} where the head is not GFL's.
+
+    It distils at one size, so its teacher is the student's own architecture.
+    """
+    student = ConfigDict(copy.deepcopy(config.model.student))
+    if student.get('bbox_head', {}).get('type') != 'GFLHead':
+        return {}
+    teacher = ConfigDict(copy.deepcopy(student))
+    student.type = 'KnowledgeDistillationSingleStageDetector'
+    student.bbox_head.type = 'LDHead'
+    student.bbox_head.loss_ld = dict(type='KnowledgeDistillationKLDivLoss', loss_weight=0.25, T=10)
+    student.teacher_config = Config(dict(model=teacher))
+    for part in (student, teacher):
+        part.backbone.init_cfg = None
+    peer, plain = (_prepared(MODELS.build(part), options) for part in (student, copy.deepcopy(teacher)))
+    images, samples = data['inputs']['lr'], data['data_samples']
+
+    def teach() -> None:
+        with torch.no_grad():
+            peer.teacher_model.bbox_head(peer.teacher_model.extract_feat(images))
+
+    parts = {
+        'peer student step': lambda: _backward(plain, plain.loss(images, samples)),
+        'peer teacher forward': teach,
+        'peer step': lambda: _backward(peer, peer.loss(images, samples)),
+    }
+    return {name: _in_precision(run, options) for name, run in parts.items()}
+
+
+def interleaved(parts: Mapping[str, Part], options: BenchOptions) -> dict[str, Times]:
+    """Times of every part over the rounds; the first round warms up."""
+    seen: dict[str, list[tuple[float, float]]] = {name: [] for name in parts}
+    for round_ in range(options.rounds + 1):
+        for name, run in parts.items():
+            spent = _time(run, options)
+            if round_:
+                seen[name].append(spent)
+    return {name: _times(np.array(spent) / options.batch) for name, spent in seen.items()}
+
+
+def term_times(model: Any, data: dict, options: BenchOptions) -> dict[str, dict[str, float]]:
+    """Each term alone on the outputs of both networks: seconds an image of its forward, and of its own backward, which
+    ends where the student's outputs begin. What terms share (aligned responses) each of them pays."""
+    images, samples = data['inputs'], data['data_samples']
+    spent: dict[str, list[tuple[float, float]]] = {name: [] for name in model.terms}
+    for round_ in range(options.rounds + 1):
+        with _precision(options):
+            with torch.no_grad():
+                taps_hr = model._run_guide(images['hr'])
+            with model.student_view.taps() as taps_lr:
+                model.student.loss(images['lr'], samples)
+            for name, term in model.terms.items():
+                step = Step(images['hr'], images['lr'], samples, taps_hr, taps_lr, model.alignment, model._run_guide)
+                leaves = [leaf for leaf in pytree.tree_leaves(taps_lr._outputs) if isinstance(leaf, Tensor)]
+                leaves = [leaf for leaf in leaves if leaf.requires_grad]
+                losses: list[Tensor] = []
+                forward = _time(lambda term=term, step=step, out=losses: out.append(sum(term(step).values())), options)
+                backward = _time(lambda at=leaves, of=losses: _grad(of[0], at), options)
+                if round_:
+                    spent[name].append((forward[0], backward[0]))
+    medians = {name: np.median(np.array(rows), axis=0) / options.batch for name, rows in spent.items()}
+    return {name: dict(forward=float(row[0]), backward=float(row[1])) for name, row in medians.items()}
+
+
+def peak_mebibytes(run: Part, options: BenchOptions) -> float:
+    """Peak of the tensor memory that is allocated while a part runs, beyond what was there before."""
+    if options.device.startswith('cuda'):
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        run()
+        return (torch.cuda.max_memory_allocated() - before) / 2**20
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+        run()
+    events = [event for event in profile.profiler.kineto_results.events() if event.name() == '[memory]']
+    changes = np.array([event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())])
+    return float(np.cumsum(changes).max()) / 2**20 if len(changes) else 0.0
+
+
+def loader_rate(loader: Any, batch: int, batches: int = 12) -> dict[str, float]:
+    """Images a second of the training loader as the chain sets it, by wall time, after its first batch."""
+    iterator = iter(loader)
+    next(iterator)
+    begin, seen = time.perf_counter(), 0
+    for _ in zip(range(batches), iterator, strict=False):
+        seen += 1
+    seconds = time.perf_counter() - begin
+    return dict(images_per_second=seen * batch / seconds if seen else float('nan'), workers=loader.num_workers)
+
+
+def import_seconds() -> dict[str, float]:
+    """CPU seconds of `import …` in a process of its own."""
+    code = 'import time, {0}; print(time.process_time())'
+    run = {
+        name: subprocess.check_output([sys.executable, '-c', code.format(name)]) for name in ('torch', 'mmpd.register')
+    }
+    return {name: float(text) for name, text in run.items()}
+
+
+def _prepared(model: nn.Module, options: BenchOptions) -> Any:
+    model = model.to(options.device).train()
+    return model.to(memory_format=torch.channels_last) if options.channels_last else model  # type: ignore[call-overload]
+
+
+@contextlib.contextmanager
+def _precision(options: BenchOptions) -> Iterator[None]:
+    with torch.autocast(options.device.split(':')[0], torch.bfloat16, enabled=options.amp):
+        yield
+
+
+def _in_precision(run: Part, options: BenchOptions) -> Part:
+    def wrapped() -> Any:
+        with _precision(options):
+            return run()
+
+    return wrapped
+
+
+def _backward(model: nn.Module, losses: Mapping[str, Any]) -> None:
+    """As a training step: gradients of all losses; no optimizer, which costs the same with and without a guide."""
+    model.zero_grad(set_to_none=True)
+    values = [value for name, value in losses.items() if 'loss' in name]
+    sum(part for value in values for part in (value if isinstance(value, (list, tuple)) else [value])).sum().backward()
+
+
+def _grad(loss: Tensor, leaves: list[Tensor]) -> None:
+    torch.autograd.grad(loss, leaves, retain_graph=True, allow_unused=True)
+
+
+def _time(run: Part, options: BenchOptions) -> tuple[float, float]:
+    cuda = options.device.startswith('cuda')
+    if cuda:
+        torch.cuda.synchronize()
+    cpu, wall = time.process_time(), time.perf_counter()
+    run()
+    if cuda:
+        torch.cuda.synchronize()
+    return time.process_time() - cpu, time.perf_counter() - wall
+
+
+def _times(spent: np.ndarray) -> Times:
+    """(rounds, 2) CPU and wall seconds."""
+    low, median, high = np.percentile(spent, [25, 50, 75], axis=0)
+    return Times(float(median[0]), (float(low[0]), float(high[0])), float(median[1]), (float(low[1]), float(high[1])))
+
+
+def _output_mebibytes(model: Any, data: dict, options: BenchOptions) -> float:
+    """What a step must hold of the guide: its feature maps and head outputs."""
+    with torch.no_grad(), _precision(options):
+        taps = model._run_guide(data['inputs']['hr'])
+    leaves = [leaf for name in ('features', 'head') if name in taps for leaf in pytree.tree_leaves(taps[name])]
+    return sum(leaf.nbytes for leaf in leaves if isinstance(leaf, Tensor)) / 2**20
