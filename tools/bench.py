@@ -1,4 +1,4 @@
-"""What a distillation step costs beside its parts: the plain student step and the guide's forward (docs/performance.md).
+"""What a distillation step costs beside its parts, the plain student step and the guide's forward: docs/performance.md.
 
 python tools/bench.py configs/pd_bccd.py --guide work_dirs/pd_bccd/assistant/assistant_best.pth
 python tools/bench.py configs/pd_voc_gfl.py --batch 2 --threads 2 --amp --channels-last --json bench.json
@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None) -> None:
     if stage not in chain.stages:
         raise ConfigError(f'--stage {stage}: the stages of this chain are {list(chain.stages)}')
     options = BenchOptions(args.threads, args.batch, args.rounds, args.amp, args.channels_last, args.device)
-    result = bench_stage(chain, stage, options, args.guide)
+    result = bench_stage(chain.stages[stage], options, args.guide)
     if args.json:
         Path(args.json).write_text(json.dumps(dict(config=args.config, stage=stage, **result), indent=1) + '\n')
     print_bench(f'{args.config}, stage {stage}', result, Console(highlight=False))
@@ -60,10 +60,10 @@ def print_bench(title: str, result: dict, console: Console) -> None:
     for header in ('part', 'CPU', 'wall', 'peak MiB'):
         table.add_column(header, justify='left' if header == 'part' else 'right')
     for part, times in result['times'].items():
-        cells = [
-            f'{1e3 * times[key]:.1f} [{1e3 * times[f"{key}_quartiles"][0]:.1f}–{1e3 * times[f"{key}_quartiles"][1]:.1f}]'
-            for key in ('cpu', 'wall')
-        ]
+        cells = []
+        for key in ('cpu', 'wall'):
+            low, high = (1e3 * quartile for quartile in times[f'{key}_quartiles'])
+            cells.append(f'{1e3 * times[key]:.1f} [{low:.1f}–{high:.1f}]')
         peak = result['mebibytes'].get(part)
         table.add_row(part, *cells, '' if peak is None else f'{peak:.0f}')
     for name, term in result['terms'].items():

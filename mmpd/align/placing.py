@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -20,32 +21,42 @@ from torch import Tensor, nn
 from torchvision.ops import batched_nms
 
 from ..heads.assign import assigned
-from ..heads.base import LevelResponse
+from ..heads.base import LazyResponse, LevelResponse
 from .plan import AlignmentPlan, Level
 
-OBJECT_SCORE = 0.05
-"""Best score from which a guide location speaks of an object: mmdet's own threshold for detections."""
-NMS_IOU = 0.6
-MAX_CANDIDATES, MAX_OBJECTS = 1000, 300
+OBJECT_SCORE = 0.2
+"""Best score from which a guide location speaks of an object; what is below it is heard where it is said."""
+NMS_IOU = 0.5
+MAX_CANDIDATES, MAX_OBJECTS = 1000, 100
 CENTRE_RADIUS = 1.5
 
 Grids = Sequence[tuple[int, int]]
 
 
-def guide_objects(scores: Tensor, boxes: Tensor) -> Tensor:
-    """Flat locations of one image's objects, best first.
+@dataclass(frozen=True)
+class Objects:
+    """Objects of one image: the guide location that speaks of each (m,), and its box (m, 4) in HR pixels."""
+
+    location: Tensor
+    boxes: Tensor
+
+
+def guide_objects(guide: Sequence[LevelResponse], logits: Tensor, confidence: Tensor) -> list[Objects]:
+    """The objects of each image, the least confident first.
 
     Args:
-        scores: (N, C) in [0, 1]. boxes: (N, 4).
+        guide: all levels. logits: (B, N, C). confidence: (B, N) best scores in [0, 1].
     """
-    best, label = scores.max(dim=1)
-    candidates = (best > OBJECT_SCORE).nonzero().flatten()
-    if len(candidates) > MAX_CANDIDATES:
-        candidates = candidates[best[candidates].topk(MAX_CANDIDATES).indices]
-    if not len(candidates):
-        return candidates
-    kept = batched_nms(boxes[candidates].float(), best[candidates].float(), label[candidates], NMS_IOU)
-    return candidates[kept[:MAX_OBJECTS]]
+    found = []
+    for image, best in enumerate(confidence):
+        candidates = (best > OBJECT_SCORE).nonzero().flatten()
+        if len(candidates) > MAX_CANDIDATES:
+            candidates = candidates[best[candidates].topk(MAX_CANDIDATES).indices.sort().values]
+        places = boxes_of(guide, torch.full_like(candidates, image), candidates)
+        classes = logits[image, candidates].argmax(dim=1)
+        kept = batched_nms(places, best[candidates].float(), classes, NMS_IOU)[:MAX_OBJECTS].flip(0)
+        found.append(Objects(candidates[kept], places[kept]))
+    return found
 
 
 def place_objects(head: nn.Module, levels: Sequence[Level], grids: Grids, boxes: Tensor) -> Tensor:
@@ -140,63 +151,72 @@ def placed_responses(
     Returns:
         Levels with boxes in HR pixels and no distributions: distances in strides mean nothing on another grid.
     """
-    heard = _join(guide)
+    logits = torch.cat([level.logits for level in guide], dim=1)
     guide_grids = tuple(level.grid for level in guide)
     nearest = torch.cat([nearest_locations(plan, s, tuple(grid), guide_grids) for s, grid in enumerate(grids)])
-    index = nearest.to(heard.logits.device).expand(len(heard.logits), -1).clone()  # (B, n)
-    placed = torch.zeros_like(index)
-    scores = heard.scores()
-    for image in range(len(index)):
-        objects = guide_objects(scores[image], heard.boxes[image]).flip(0)  # of two for one location, the last wins
-        if len(objects):
-            boxes_lr = heard.boxes[image, objects].float() / float(plan.ratio)
-            placed[image] = place_objects(head, plan.student, grids, boxes_lr)
+    index = nearest.to(logits.device).expand(len(logits), -1).clone()  # (B, n)
+    placed = torch.full_like(index, -1)
+    confidence = torch.cat([level.confidence() for level in guide], dim=1)
+    for image, objects in enumerate(guide_objects(guide, logits, confidence)):
+        if len(objects.location):  # of two objects for one location mmdet's assigners let the last win: the surer one
+            placed[image] = place_objects(head, plan.student, grids, objects.boxes / float(plan.ratio))
             taken = placed[image] > 0
-            index[image, taken] = objects[placed[image, taken] - 1]
-        else:
-            placed[image] = -1
-    logits = heard.logits.gather(1, index[..., None].expand(-1, -1, heard.logits.shape[2]))
+            index[image, taken] = objects.location[placed[image, taken] - 1]
+    logits = logits.gather(1, index[..., None].expand(-1, -1, logits.shape[2]))
     quiet = math.log(OBJECT_SCORE / (1 - OBJECT_SCORE))
     logits = torch.where(placed[..., None] == 0, logits.clamp(max=quiet), logits)
-    boxes = heard.boxes.gather(1, index[..., None].expand(-1, -1, 4))
-    quality = None if heard.quality is None else heard.quality.gather(1, index)
+    qualities = [level.quality for level in guide if level.quality is not None]
+    quality = torch.cat(qualities, dim=1).gather(1, index) if qualities else None
     if quality is not None and hasattr(head, 'loss_centerness'):
-        quality = torch.where(placed > 0, centerness(plan, grids, boxes).to(quality), quality)
-    return _split(plan, grids, LevelResponse(logits, boxes, quality, None, (0, 0), index))
+        image, location = (placed > 0).nonzero(as_tuple=True)
+        boxes = boxes_of(guide, image, index[image, location])
+        quality[image, location] = centerness(plan, grids, location, boxes).to(quality)
+    return _split(plan, guide, grids, logits, quality, index)
 
 
-def centerness(plan: AlignmentPlan, grids: Grids, boxes: Tensor) -> Tensor:
-    """(B, n) logits of the centerness of each student location in its box (B, n, 4), HR pixels."""
+def boxes_of(guide: Sequence[LevelResponse], image: Tensor, location: Tensor) -> Tensor:
+    """(m, 4) boxes of m guide locations of all levels: image, location (m,)."""
+    boxes = torch.zeros(len(location), 4, device=location.device)
+    start = 0
+    for level in guide:
+        own = (location >= start) & (location < start + level.logits.shape[1])
+        boxes[own] = level.boxes_at(image[own], location[own] - start).float()
+        start += level.logits.shape[1]
+    return boxes
+
+
+def centerness(plan: AlignmentPlan, grids: Grids, location: Tensor, boxes: Tensor) -> Tensor:
+    """(m,) logits of the centerness of m student locations (of all levels) in their boxes (m, 4), HR pixels."""
     points = []
     for level, grid in zip(plan.student, grids, strict=True):
         rows, columns = ((torch.arange(n) + level.offset) * level.stride * float(plan.ratio) for n in grid)
         cells = torch.stack(torch.meshgrid(columns, rows, indexing='xy'), dim=-1).reshape(-1, 2)
         points.append(cells.repeat_interleave(max(len(level.anchors), 1), dim=0))
-    centre = torch.cat(points).to(boxes)
-    sides = torch.stack([centre - boxes[..., :2], boxes[..., 2:] - centre]).clamp(min=0)
+    centre = torch.cat(points).to(boxes)[location]
+    sides = torch.stack([centre - boxes[:, :2], boxes[:, 2:] - centre]).clamp(min=0)
     shares = sides.amin(dim=0) / sides.amax(dim=0).clamp(min=1e-6)
-    return torch.logit(shares.prod(dim=-1).sqrt(), eps=1e-3)
+    return torch.logit(shares.prod(dim=1).sqrt(), eps=1e-3)
 
 
-def _join(levels: Sequence[LevelResponse]) -> LevelResponse:
-    """All levels as one."""
-    qualities = [level.quality for level in levels if level.quality is not None]
-    return LevelResponse(
-        logits=torch.cat([level.logits for level in levels], dim=1),
-        boxes=torch.cat([level.boxes for level in levels], dim=1),
-        quality=torch.cat(qualities, dim=1) if qualities else None,
-        distribution=None,
-        grid=(0, 0),
-    )
+def _split(
+    plan: AlignmentPlan,
+    guide: Sequence[LevelResponse],
+    grids: Grids,
+    logits: Tensor,
+    quality: Tensor | None,
+    index: Tensor,
+) -> list[LevelResponse]:
+    """One response a student level, of what all levels hear: logits (B, n, C), quality (B, n), and the guide's location
+    (B, n), whose box is made when it is asked for."""
+    levels: list[LevelResponse] = []
+    start = 0
+    for level, grid in zip(plan.student, grids, strict=True):
+        part = slice(start, start + grid[0] * grid[1] * max(len(level.anchors), 1))
+        own, source = None if quality is None else quality[:, part], index[:, part]
 
+        def at(image: Tensor, location: Tensor, source: Tensor = source) -> Tensor:
+            return boxes_of(guide, image, source[image, location])
 
-def _split(plan: AlignmentPlan, grids: Grids, joined: LevelResponse) -> list[LevelResponse]:
-    """One response a student level."""
-    cells = [h * w * max(len(level.anchors), 1) for (h, w), level in zip(grids, plan.student, strict=True)]
-    logits, boxes = joined.logits.split(cells, dim=1), joined.boxes.split(cells, dim=1)
-    qualities = [None] * len(cells) if joined.quality is None else joined.quality.split(cells, dim=1)
-    sources = [None] * len(cells) if joined.source is None else joined.source.split(cells, dim=1)
-    return [
-        LevelResponse(*parts, None, (grid[0], grid[1]), source)
-        for *parts, grid, source in zip(logits, boxes, qualities, grids, sources, strict=True)
-    ]
+        levels.append(LazyResponse(logits[:, part], own, None, (grid[0], grid[1]), at, source))
+        start = part.stop
+    return levels

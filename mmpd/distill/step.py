@@ -102,6 +102,12 @@ class Step:
         """Ground-truth boxes per image, (g, 4), LR pixels."""
         return [sample.gt_instances.bboxes for sample in self.data_samples]
 
+    def mask(self, grid: Sequence[int]) -> Tensor | None:
+        """`valid`, or None where no image of the batch is padded, so that nobody multiplies by ones."""
+        size = tuple(self.images_lr.shape[-2:])
+        full = all(tuple(getattr(sample, 'img_shape', size)[:2]) == size for sample in self.data_samples)
+        return None if full else self.valid(grid)
+
     def valid(self, grid: Sequence[int]) -> Tensor:
         """(B, 1, h, w) bool: cells whose centre lies on the image and not on the batch's padding."""
         height, width = self.images_lr.shape[-2:]

@@ -1,7 +1,7 @@
 """What a distillation step costs beside its parts: measured together, in turns, so that a busy machine hits all alike.
 
-Every part is a function without arguments. One round runs each once, rounds repeat, and what counts is the median CPU time
-(of all threads); wall time and quartiles stand beside it. On a GPU, where the CPU only waits, wall time counts.
+Every part is a function without arguments. One round runs each once, rounds repeat, and what counts is the median CPU
+time (of all threads); wall time and quartiles stand beside it. On a GPU, where the CPU only waits, wall time counts.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from ..chain.chain import Chain
-from ..chain.stage import stage_config
+from ..chain.stage import Stage
+from ..chain.stage_config import stage_config
 from ..check.preflight import build_stage, quiet
 from ..distill.step import Step
 from ..errors import ConfigError
@@ -56,7 +56,7 @@ class Times:
     wall_quartiles: tuple[float, float]
 
 
-def bench_stage(chain: Chain, name: str, options: BenchOptions, checkpoint: str | None = None) -> dict[str, Any]:
+def bench_stage(stage: Stage, options: BenchOptions, checkpoint: str | None = None) -> dict[str, Any]:
     """Measure one stage with a guide on its own training images.
 
     Args:
@@ -70,10 +70,10 @@ def bench_stage(chain: Chain, name: str, options: BenchOptions, checkpoint: str 
     Raises:
         ConfigError: a stage without guide.
     """
-    if not chain.stages[name].get('guide'):
-        raise ConfigError(f'stages.{name} has no guide, so it has no distillation step to measure')
+    if not stage.guide:
+        raise ConfigError(f'stages.{stage.name} has no guide, so it has no distillation step to measure')
     torch.set_num_threads(options.threads)
-    config = stage_config(chain, name, Path('work_dirs'), {chain.stages[name].guide: checkpoint} if checkpoint else {})
+    config = stage_config(stage, Path('work_dirs'), {stage.guide.name: checkpoint} if checkpoint else {})
     config.model.guide_cache = 0
     config.train_dataloader.batch_size = options.batch
     with quiet(), DefaultScope.overwrite_default_scope(config.default_scope):
@@ -128,7 +128,7 @@ def step_parts(model: Any, data: dict, options: BenchOptions) -> dict[str, Part]
 
 
 def peer_parts(config: Config, data: dict, options: BenchOptions) -> dict[str, Part]:
-    """mmdet's own KnowledgeDistillationSingleStageDetector (LD) on the student's images; {} where the head is not GFL's.
+    """mmdet's KnowledgeDistillationSingleStageDetector (LD) on the student's images; {} where the head is not GFL's.
 
     It distils at one size, so its teacher is the student's own architecture.
     """
@@ -179,10 +179,9 @@ def term_times(model: Any, data: dict, options: BenchOptions) -> dict[str, dict[
                 taps_hr = model._run_guide(images['hr'])
             with model.student_view.taps() as taps_lr:
                 model.student.loss(images['lr'], samples)
+            leaves = _detach(taps_lr)
             for name, term in model.terms.items():
                 step = Step(images['hr'], images['lr'], samples, taps_hr, taps_lr, model.alignment, model._run_guide)
-                leaves = [leaf for leaf in pytree.tree_leaves(taps_lr._outputs) if isinstance(leaf, Tensor)]
-                leaves = [leaf for leaf in leaves if leaf.requires_grad]
                 losses: list[Tensor] = []
                 forward = _time(lambda term=term, step=step, out=losses: out.append(sum(term(step).values())), options)
                 backward = _time(lambda at=leaves, of=losses: _grad(of[0], at), options)
@@ -250,6 +249,20 @@ def _backward(model: nn.Module, losses: Mapping[str, Any]) -> None:
     model.zero_grad(set_to_none=True)
     values = [value for name, value in losses.items() if 'loss' in name]
     sum(part for value in values for part in (value if isinstance(value, (list, tuple)) else [value])).sum().backward()
+
+
+def _detach(taps: Any) -> list[Tensor]:
+    """Cut the student's outputs off from the student: what a term's own backward ends at."""
+    leaves: list[Tensor] = []
+
+    def cut(leaf: Any) -> Any:
+        if not isinstance(leaf, Tensor) or not leaf.requires_grad:
+            return leaf
+        leaves.append(leaf.detach().requires_grad_())
+        return leaves[-1]
+
+    taps._outputs = {name: pytree.tree_map(cut, output) for name, output in taps._outputs.items()}
+    return leaves
 
 
 def _grad(loss: Tensor, leaves: list[Tensor]) -> None:

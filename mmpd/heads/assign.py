@@ -14,10 +14,12 @@ from typing import Any
 
 import torch
 from mmdet.models.dense_heads import AnchorHead, FCOSHead
-from mmdet.models.task_modules.assigners import ATSSAssigner, MaxIoUAssigner
+from mmdet.models.task_modules.assigners import ATSSAssigner, BboxOverlaps2D, MaxIoUAssigner
 from mmdet.models.task_modules.prior_generators import anchor_inside_flags
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
+
+from .base import level_priors
 
 Grids = Sequence[tuple[int, int]]
 Assign = Callable[[Any, Grids, tuple[int, int], Tensor, Tensor], Tensor | None]
@@ -59,10 +61,15 @@ def assign_anchors(head: Any, grids: Grids, image_size: tuple[int, int], boxes: 
     assigner = getattr(head, 'assigner', None)
     if type(assigner) not in (MaxIoUAssigner, ATSSAssigner) or getattr(assigner, 'alpha', None) is not None:
         return None
-    levels = head.prior_generator.grid_priors(list(grids), device=boxes.device)
+    levels = [
+        level_priors(head.prior_generator, level, (grid[0], grid[1]), boxes.device) for level, grid in enumerate(grids)
+    ]
     anchors = torch.cat(levels)
+    border = head.train_cfg['allowed_border']
+    if border < 0 and _plain_max_iou(assigner) and not len(ignored) and len(boxes):
+        return max_iou_assigned(assigner, boxes, anchors)
     everywhere = torch.ones(len(anchors), dtype=torch.bool, device=boxes.device)
-    inside = anchor_inside_flags(anchors, everywhere, image_size, head.train_cfg['allowed_border'])
+    inside = anchor_inside_flags(anchors, everywhere, image_size, border)
     gt = InstanceData(bboxes=boxes, labels=torch.zeros(len(boxes), dtype=torch.long, device=boxes.device))
     arguments = [InstanceData(priors=anchors[inside]), gt, InstanceData(bboxes=ignored)]
     if isinstance(assigner, ATSSAssigner):
@@ -71,6 +78,50 @@ def assign_anchors(head: Any, grids: Grids, image_size: tuple[int, int], boxes: 
     result = torch.full((len(anchors),), -1, dtype=torch.long, device=boxes.device)
     result[inside] = assigner.assign(*arguments).gt_inds
     return result
+
+
+def _plain_max_iou(assigner: Any) -> bool:
+    """Whether `assign` does nothing that `max_iou_assigned` leaves out."""
+    return (
+        type(assigner) is MaxIoUAssigner
+        and type(assigner.iou_calculator) is BboxOverlaps2D
+        and assigner.gpu_assign_thr <= 0
+        and getattr(assigner, 'perm_repeat_gt_cfg', None) is None
+    )
+
+
+def max_iou_assigned(assigner: Any, boxes: Tensor, priors: Tensor) -> Tensor:
+    """What a MaxIoUAssigner gives for boxes (g ≥ 1, 4) and priors (n, 4), none ignored: (n,), as `assigned`.
+
+    mmdet's own takes seven times as long, most of it in a loop over the objects, and a training step asks for it once
+    an image (`mmpd.align.placing`).
+    """
+    overlaps = pair_iou(boxes, priors)
+    best, whose = overlaps.max(dim=0)
+    low, high = assigner.neg_iou_thr if isinstance(assigner.neg_iou_thr, tuple) else (0.0, assigner.neg_iou_thr)
+    result = torch.where((best >= low) & (best < high), 0, -1)
+    result = torch.where(best >= assigner.pos_iou_thr, whose + 1, result)
+    if not assigner.match_low_quality:
+        return result
+    most, where = overlaps.max(dim=1)
+    counts = most >= assigner.min_pos_iou
+    if not assigner.gt_max_assign_all:
+        for index in counts.nonzero().flatten().tolist():
+            result[where[index]] = index + 1
+        return result
+    numbers = torch.arange(1, len(boxes) + 1, device=boxes.device) * counts
+    ties = torch.where(overlaps == most[:, None], numbers[:, None], 0).amax(dim=0)  # of several objects the last
+    return torch.where(ties > 0, ties, result)
+
+
+def pair_iou(a: Tensor, b: Tensor) -> Tensor:
+    """(g, n) IoU of boxes (g, 4) and (n, 4), side by side: five times as fast as torchvision's, on pairs of corners."""
+    left, top, right, bottom = b.t().contiguous()
+    width = torch.minimum(a[:, 2:3], right).sub_(torch.maximum(a[:, 0:1], left)).clamp_(min=0)
+    height = torch.minimum(a[:, 3:4], bottom).sub_(torch.maximum(a[:, 1:2], top)).clamp_(min=0)
+    shared = width.mul_(height)
+    area = ((a[:, 2] - a[:, 0]) * (a[:, 3] - a[:, 1]))[:, None] + (right - left) * (bottom - top)
+    return shared / area.sub_(shared).clamp_(min=1e-6)
 
 
 @register_assign(FCOSHead)

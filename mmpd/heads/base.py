@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import Any
 
 import torch
@@ -40,6 +41,9 @@ Decode = Callable[[Any, Tensor, Tensor, int], Tensor]
 FAMILIES: dict[type, Decode] = {}
 _OUTPUTS = ('forward', 'forward_single', 'predict_by_feat', '_predict_by_feat_single')
 
+BoxesAt = Callable[[Tensor, Tensor], Tensor]
+"""(image (m,), location (m,)) to boxes (m, 4)."""
+
 
 @dataclass
 class LevelResponse:
@@ -62,10 +66,56 @@ class LevelResponse:
     grid: tuple[int, int]
     source: Tensor | None = None
 
+    def boxes_at(self, image: Tensor, location: Tensor) -> Tensor:
+        """(m, 4) boxes of m locations: image, location (m,) int64. Cheaper than `boxes` where few are wanted."""
+        return self.boxes[image, location]
+
+    def confidence(self) -> Tensor:
+        """(B, n) best score of each location."""
+        best = self.logits.amax(dim=2).float().sigmoid()
+        return best if self.quality is None else best * self.quality.float().sigmoid()
+
     def scores(self) -> Tensor:
         """(B, n, C) probabilities, times quality where the head has it."""
         scores = self.logits.float().sigmoid()
         return scores if self.quality is None else scores * self.quality.float().sigmoid()[..., None]
+
+
+class LazyResponse(LevelResponse):
+    """A response whose boxes are made when they are asked for: decoding all of them costs more than the losses do.
+
+    Args:
+        boxes_at: see `BoxesAt`.
+    """
+
+    def __init__(
+        self,
+        logits: Tensor,
+        quality: Tensor | None,
+        distribution: Tensor | None,
+        grid: tuple[int, int],
+        boxes_at: BoxesAt,
+        source: Tensor | None = None,
+    ) -> None:
+        self.logits, self.quality, self.distribution, self.grid = logits, quality, distribution, grid
+        self.source = source
+        self._boxes_at = boxes_at
+
+    def boxes_at(self, image: Tensor, location: Tensor) -> Tensor:
+        return self._boxes_at(image, location)
+
+    @cached_property
+    def boxes(self) -> Tensor:  # type: ignore[override]
+        batch, n = self.logits.shape[:2]
+        image = torch.arange(batch, device=self.logits.device).repeat_interleave(n)
+        location = torch.arange(n, device=self.logits.device).repeat(batch)
+        return self._boxes_at(image, location).view(batch, n, 4)
+
+
+@lru_cache(maxsize=64)
+def level_priors(generator: Any, level: int, grid: tuple[int, int], device: torch.device) -> Tensor:
+    """Priors of a level, (n, 2 or 4), kept: batches come in few sizes."""
+    return generator.single_level_grid_priors(grid, level_idx=level, dtype=torch.float32, device=device)
 
 
 def register_family(*head_types: type) -> Callable[[Decode], Decode]:
@@ -145,7 +195,7 @@ def _open_range(size_range: Sequence[float] | None) -> tuple[float, float] | Non
     return max(float(low), 0.0), float('inf') if high >= 1e7 else float(high)
 
 
-def responses(head: Any, outputs: Sequence) -> list[LevelResponse]:
+def responses(head: Any, outputs: Sequence) -> list[LazyResponse]:
     """A head's raw outputs `(cls_scores, bbox_preds[, centernesses])` as responses, one per level.
 
     Args:
@@ -162,18 +212,22 @@ def responses(head: Any, outputs: Sequence) -> list[LevelResponse]:
     levels = []
     for level, (cls_score, bbox_pred, quality) in enumerate(zip(cls_scores, bbox_preds, qualities, strict=True)):
         batch, _, height, width = cls_score.shape
-        priors = head.prior_generator.single_level_grid_priors(
-            (height, width), level_idx=level, dtype=torch.float32, device=cls_score.device
-        )
+        priors = level_priors(head.prior_generator, level, (height, width), cls_score.device)
         n = len(priors)
-        bbox_pred = bbox_pred.permute(0, 2, 3, 1).reshape(batch, n, -1).float()
+        bbox_pred = bbox_pred.permute(0, 2, 3, 1).reshape(batch, n, -1)
+
+        def boxes_at(
+            image: Tensor, location: Tensor, bbox_pred: Tensor = bbox_pred, priors: Tensor = priors, level: int = level
+        ) -> Tensor:
+            return decode(head, bbox_pred[image, location].float()[None], priors[location], level)[0]
+
         levels.append(
-            LevelResponse(
+            LazyResponse(
                 logits=cls_score.permute(0, 2, 3, 1).reshape(batch, n, -1),
-                boxes=decode(head, bbox_pred, priors, level),
                 quality=None if quality is None else quality.permute(0, 2, 3, 1).reshape(batch, n),
                 distribution=bbox_pred.reshape(batch, n, 4, -1) if bbox_pred.shape[-1] > 4 else None,
                 grid=(height, width),
+                boxes_at=boxes_at,
             )
         )
     return levels

@@ -47,7 +47,7 @@ class FeatureTerm(Term):
                 continue
             feature = step.feats_lr[aligned.student]
             feature = feature if adapter is None else adapter(feature)
-            losses.append(self.loss(feature, aligned.features, step.valid(feature.shape[-2:])))
+            losses.append(self.loss(feature, aligned.features, step.mask(feature.shape[-2:])))
         if not losses:
             raise ConfigError(
                 f'terms.feature: no student level that a guide level serves has a positive in training (positives by '

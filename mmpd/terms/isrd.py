@@ -25,4 +25,4 @@ class ISRDTerm(Term):
         stem = step.student['stem']
         height, width = step.images_hr.shape[-2:]
         rebuilt = self.decoder(stem, (height, width))
-        return {'loss_isrd': self.loss_weight * isrd_loss(rebuilt, step.images_hr, step.valid((height, width)))}
+        return {'loss_isrd': self.loss_weight * isrd_loss(rebuilt, step.images_hr, step.mask((height, width)))}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from mmdet.registry import MODELS
@@ -14,6 +15,17 @@ from ..errors import ConfigError
 from ..heads.base import LevelResponse
 from ..losses import response as response_losses
 from .base import Term
+
+
+@dataclass(frozen=True)
+class Spots:
+    """Locations of one level whose boxes count: image (m,), location (m,), guide boxes (m, 4) in LR pixels, weight (m,)
+    in (0, 1], see `spot_weights`."""
+
+    image: Tensor
+    location: Tensor
+    boxes_lr: Tensor
+    weight: Tensor
 
 
 @MODELS.register_module()
@@ -60,23 +72,28 @@ class ResponseTerm(Term):
         self.temperature = temperature
 
     def forward(self, step: Step) -> dict[str, Tensor]:
-        ratio = float(step.alignment.ratio)
-        gt_boxes = step.gt_boxes()
-        pairs, weights = [], []
+        pairs = []
         for aligned, emphasis in zip(step.aligned_responses, self.emphasis(step), strict=True):
-            guide, student = aligned.response, step.student_responses[aligned.student]
-            boxes_lr = guide.boxes / ratio
-            weight = response_losses.location_weights(
-                guide.scores(), boxes_lr, gt_boxes, self.threshold, self.localisation
-            )
-            pairs.append((student, guide, boxes_lr, aligned.exact, emphasis))
-            weights.append(weight)
-        normaliser = torch.stack([weight.sum() for weight in weights]).sum().clamp(min=1.0)
+            spots = self._spots(aligned.response, step)
+            pairs.append((step.student_responses[aligned.student], aligned, spots, emphasis))
+        normaliser = torch.stack([spots.weight.sum() for _, _, spots, _ in pairs]).sum().clamp(min=1.0)
         losses: dict[str, list[Tensor]] = {}
-        for (student, guide, boxes_lr, exact, emphasis), weight in zip(pairs, weights, strict=True):
-            for name, loss in self._level(student, guide, boxes_lr, exact, weight, normaliser, emphasis).items():
+        for student, aligned, spots, emphasis in pairs:
+            level = self._level(student, aligned.response, spots, aligned.exact, normaliser, emphasis)
+            for name, loss in level.items():
                 losses.setdefault(f'{self.prefix}_{name}', []).append(loss)
         return {name: self.loss_weight * torch.stack(values).sum() for name, values in losses.items()}
+
+    def _spots(self, guide: LevelResponse, step: Step) -> Spots:
+        """Where the guide is confident, and what its boxes are worth there."""
+        confidence = guide.confidence()
+        image, location = (confidence >= self.threshold).nonzero(as_tuple=True)
+        boxes_lr = guide.boxes_at(image, location) / float(step.alignment.ratio)
+        weight = response_losses.spot_weights(
+            confidence[image, location], image, boxes_lr, step.gt_boxes(), self.localisation
+        )
+        kept = weight > 0
+        return Spots(image[kept], location[kept], boxes_lr[kept], weight[kept].detach())
 
     def emphasis(self, step: Step) -> Sequence[Tensor | None]:
         """Per aligned level (B, n): factors of every loss of a location; None: 1."""
@@ -86,32 +103,34 @@ class ResponseTerm(Term):
         self,
         student: LevelResponse,
         guide: LevelResponse,
-        boxes_lr: Tensor,
+        spots: Spots,
         exact: bool,
-        weight: Tensor,
         normaliser: Tensor,
         emphasis: Tensor | None = None,
     ) -> dict[str, Tensor]:
         targets = guide.logits.float().sigmoid()
-        heard = targets.amax(dim=2)
-        if emphasis is not None:
-            weight, heard = weight * emphasis, heard * emphasis
+        at = (spots.image, spots.location)
+        weight = (spots.weight if emphasis is None else spots.weight * emphasis[at])[None]
         losses = {
             'cls': response_losses.quality_focal_bce(student.logits, targets, normaliser, self.beta, emphasis),
         }
         if student.quality is not None and guide.quality is not None:
+            heard = targets.amax(dim=2)
             losses['quality'] = response_losses.quality_focal_bce(
                 student.quality[..., None],
                 guide.quality.float().sigmoid()[..., None],
                 normaliser,
                 self.beta,
-                weights=heard,
+                weights=heard if emphasis is None else heard * emphasis,
             )
         if not self.box_weight:
             return losses
-        losses['bbox'] = self.box_weight * response_losses.weighted_giou(student.boxes, boxes_lr, weight, normaliser)
+        losses['bbox'] = self.box_weight * response_losses.weighted_giou(
+            student.boxes_at(*at)[None], spots.boxes_lr[None], weight, normaliser
+        )
         if exact and student.distribution is not None and guide.distribution is not None:
+            distributions = (student.distribution[at][None], guide.distribution[at][None])
             losses['dfl'] = self.box_weight * response_losses.distribution_kl(
-                student.distribution, guide.distribution, weight, normaliser, self.temperature
+                *distributions, weight, normaliser, self.temperature
             )
         return losses

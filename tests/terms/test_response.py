@@ -2,6 +2,7 @@
 
 from mmpd.errors import ConfigError
 from mmpd.heads.base import LevelResponse
+from mmpd.terms.response import Spots
 from tests.toys import build_distiller, first_losses, toy_pair_batch, toy_retinanet, unfrozen
 
 import pytest
@@ -37,7 +38,8 @@ def test_centerness_is_heard_only_where_the_guide_sees_an_object(tmp_path):
     def loss(quality: list[float]) -> float:
         guide = LevelResponse(logits, boxes, torch.tensor([quality]), None, (1, 2))
         student = LevelResponse(logits, boxes, torch.zeros(1, 2), None, (1, 2))
-        level = term._level(student, guide, boxes, True, torch.ones(1, 2), torch.tensor(1.0))
+        spots = Spots(torch.tensor([0, 0]), torch.tensor([0, 1]), boxes[0], torch.ones(2))
+        level = term._level(student, guide, spots, True, torch.tensor(1.0))
         return float(level['quality'])
 
     assert loss([5.0, 0.0]) == pytest.approx(0.0, abs=1e-6)
