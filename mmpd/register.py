@@ -17,7 +17,15 @@ with _contextlib.redirect_stdout(_io.StringIO()), _warnings.catch_warnings():
     from .det import task, view
     from .distill import distiller
     from .evaluation import metric
-    from .hooks import afp_hook, checkpoint_hook, epoch_length_hook, finite_hook, init_hook, seed_hook
+    from .hooks import (
+        afp_hook,
+        checkpoint_hook,
+        epoch_length_hook,
+        finite_hook,
+        init_hook,
+        memory_format_hook,
+        seed_hook,
+    )
     from .io import package_weights
     from .modules import fsr as fsr_neck
     from .modules import timm_backbone

@@ -30,6 +30,7 @@ CHAIN_KEYS = {
     'save_best',
     'task',
     'guide_cache',
+    'guide_cache_half',
 }
 
 

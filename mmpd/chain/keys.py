@@ -51,7 +51,9 @@ ELSEWHERE = {
 KINDS = {
     **dict.fromkeys(('student_pyramid', 'reduction', 'save_best', 'task'), str),
     **dict.fromkeys(('stages', 'data', 'schedule', 'optim_wrapper', 'default_hooks', 'randomness'), Mapping),
-    **dict(ratio=(int, float, str), pretrained=bool, guide_cache=(int, float), custom_hooks=list),
+    **dict(
+        ratio=(int, float, str), pretrained=bool, guide_cache=(int, float), guide_cache_half=bool, custom_hooks=list
+    ),
 }
 """Key at the top of a chain → what its value is."""
 

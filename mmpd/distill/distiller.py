@@ -35,6 +35,7 @@ class Distiller(BaseModel):
         terms: name → config of a `Term`; a name set to None is off.
         align: AFP plan: 'auto', 'window' or 'resample'.
         guide_cache: MiB of guide outputs to keep, see `mmpd.distill.guide_cache`; 0: run the guide in every step.
+        guide_cache_half: keep them in float16.
 
     Raises:
         ConfigError: different class counts, no terms, or a term that makes no sense for this pair.
@@ -49,6 +50,7 @@ class Distiller(BaseModel):
         terms: dict[str, dict | None],
         align: str = 'auto',
         guide_cache: float = 0,
+        guide_cache_half: bool = False,
     ) -> None:
         frozen = Frozen(guide, guide_checkpoint)
         student_net: Any = MODELS.build(student)
@@ -58,7 +60,7 @@ class Distiller(BaseModel):
         )
         self.student: Any = student_net
         self.frozen = frozen
-        self.guide_cache = GuideCache(guide_cache) if guide_cache else None
+        self.guide_cache = GuideCache(guide_cache, guide_cache_half) if guide_cache else None
         self.guide_view, self.student_view = view_of(frozen.module), view_of(student_net)
         self._check_class_counts()
         self.alignment = Alignment(self.guide_view, self.student_view, exact_ratio, align)

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from .view import NetworkView
 
 
+MEASURED = 16
+"""Images whose rounding error is measured."""
+
+
 class GuideCache:
     """Memoised `NetworkView.run`. The guide runs on one image at a time, so an output never depends on its batch.
 
@@ -28,14 +32,32 @@ class GuideCache:
 
     Args:
         mebibytes: size limit of the kept outputs, of main memory and per process; the GPU holds those of its batch.
+        half: keep float32 outputs in float16, twice as many images. Every output is rounded so, kept or not: whether an
+            image is found must not change what is learned, or a resumed run would differ.
+
+    Attributes:
+        error: largest rounding error seen in the first images, over the largest value of its tensor.
     """
 
-    def __init__(self, mebibytes: float) -> None:
+    def __init__(self, mebibytes: float, half: bool = False) -> None:
         self.limit = int(mebibytes * 2**20)
+        self.half = half
+        self.error = 0.0
         self.size = 0
         self.hits = 0
         self.misses = 0
         self._kept: dict[bytes, dict[str, Any]] = {}
+
+    def summary(self) -> str:
+        """Hit rate since the last summary and size, for the log."""
+        seen = max(self.hits + self.misses, 1)
+        rounded = f', in float16: rounded by up to {self.error:.1e} of the largest value' if self.half else ''
+        text = (
+            f'guide cache: {self.hits / seen:.1%} of {seen} images found, {len(self._kept)} images kept in '
+            f'{self.size / 2**20:.0f} of {self.limit / 2**20:.0f} MiB{rounded}'
+        )
+        self.hits = self.misses = 0
+        return text
 
     def run(self, view: NetworkView, images: Tensor, with_head: bool) -> Taps:
         """As `view.run(images, with_head)`; images (B, 3, H, W)."""
@@ -44,7 +66,9 @@ class GuideCache:
         for name in outputs[0]:
             taps.record(
                 name,
-                pytree.tree_map(lambda *leaves: torch.cat(leaves).to(images.device), *[out[name] for out in outputs]),
+                pytree.tree_map(
+                    lambda *leaves: _full(torch.cat(leaves).to(images.device)), *[o[name] for o in outputs]
+                ),
             )
         return taps
 
@@ -57,8 +81,23 @@ class GuideCache:
         self.misses += 1
         taps = view.run(image[None], with_head)
         output = {name: pytree.tree_map(Tensor.cpu, taps[name]) for name in ('features', 'head') if name in taps}
+        if self.half:
+            output = pytree.tree_map(self._rounded, output)
         size = sum(leaf.nbytes for leaf in pytree.tree_leaves(output) if isinstance(leaf, Tensor))
         if self.size + size <= self.limit:
             self._kept[key] = output
             self.size += size
         return output
+
+    def _rounded(self, leaf: Tensor) -> Tensor:
+        half = leaf.half()
+        if leaf.dtype != torch.float32 or not half.isfinite().all():  # beyond float16's range: kept as it is
+            return leaf
+        if self.misses <= MEASURED:
+            error = (half.float() - leaf).abs().amax() / leaf.abs().amax().clamp(min=1e-12)
+            self.error = max(self.error, float(error))
+        return half
+
+
+def _full(leaf: Tensor) -> Tensor:
+    return leaf.float() if leaf.dtype == torch.float16 else leaf

@@ -40,6 +40,13 @@ class AFPHook(Hook):
         alignment.positives = count_positives(alignment.student.head, alignment.plan.student, images)
         runner.logger.info('AFP: ' + describe_plan(alignment))
 
+    def after_train_epoch(self, runner) -> None:
+        """Say how often the guide's outputs were found."""
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        cache = getattr(model, 'guide_cache', None)
+        if cache is not None:
+            runner.logger.info(cache.summary())
+
 
 @torch.no_grad()
 def verify_alignment(alignment: Alignment, size: tuple[int, int], divisor: int) -> None:

@@ -4,6 +4,7 @@ from fractions import Fraction
 from types import SimpleNamespace
 
 from mmpd.align.alignment import Alignment
+from mmpd.align.placing import OBJECT_SCORE
 from mmpd.align.plan import Level
 from mmpd.det.view import DetectorView
 from mmpd.distill.view import NetworkView, Shape
@@ -67,7 +68,7 @@ def test_an_object_lands_on_the_student_level_of_its_size_around_its_centre_with
     speak(guide[1], 3 * 6 + 3, box, label=1)
     fine, coarse = (out.response for out in alignment.responses(guide, [(8, 8), (4, 4)]))
     sure = fine.scores() > 0.5
-    assert not sure[..., 0].any() and not (coarse.scores() > 0.05 + 1e-6).any()
+    assert not sure[..., 0].any() and not (coarse.scores() > OBJECT_SCORE + 1e-6).any()
     # 12 HR pixels a cell: cells with corners at 48 lie inside, those at 36 and 60 on the edge
     cells = {divmod(int(i), 8) for i in sure[0, :, 1].nonzero()}
     assert (4, 4) in cells and cells <= {(r, c) for r in (4, 5) for c in (4,)}
@@ -75,12 +76,13 @@ def test_an_object_lands_on_the_student_level_of_its_size_around_its_centre_with
 
 
 def test_a_location_whose_object_has_its_place_elsewhere_is_not_heard_of_it():
-    """The guide's fine cell says "large object": the student's fine cells are trained on background there."""
+    """The guide's cell says "large object": the student's cells of that cell's size are trained on background there."""
     alignment = align(FlatView(8, 16, 32), FlatView(8, 16, 32), '3/2')
     guide = [response((12, 12), 8.0), response((6, 6), 16.0), response((3, 3), 32.0)]
-    speak(guide[0], 6 * 12 + 6, [0.0, 0.0, 96.0, 96.0])
+    speak(guide[1], 3 * 6 + 3, [0.0, 0.0, 96.0, 96.0])
     fine, _, coarse = (out.response for out in alignment.responses(guide, [(8, 8), (4, 4), (2, 2)]))
-    assert fine.scores().max() <= 0.05 + 1e-6 and (coarse.scores() > 0.9).any()
+    assert float(fine.scores()[0, 4 * 8 + 4, 0]) == pytest.approx(OBJECT_SCORE)
+    assert fine.scores().max() <= OBJECT_SCORE + 1e-6 and (coarse.scores() > 0.9).any()
 
 
 def test_of_boxes_of_one_object_the_most_confident_is_heard():

@@ -47,3 +47,26 @@ def test_the_limit_holds(view):
     cache = GuideCache(mebibytes=0.1)
     cache.run(view, torch.randn(8, 3, 64, 64), True)
     assert 0 < cache.size <= 0.1 * 2**20
+
+
+@torch.no_grad()
+def test_half_keeps_twice_as_much_and_says_what_it_rounds(view):
+    images = torch.randn(3, 3, 64, 64)
+    full, half = GuideCache(mebibytes=64), GuideCache(mebibytes=64, half=True)
+    exact, first = full.run(view, images, True), half.run(view, images, True)
+    assert half.size == full.size // 2
+    worst = 0.0
+    for rounded, value in zip(leaves(first), leaves(exact), strict=True):
+        assert rounded.dtype == torch.float32 and torch.equal(rounded, value.half().float())
+        worst = max(worst, float((rounded - value).abs().max() / value.abs().max()))
+    assert 0 < worst <= 2**-11 and worst / 3 < half.error <= 2**-11
+    for again, before in zip(leaves(half.run(view, images, True)), leaves(first), strict=True):
+        assert torch.equal(again, before)  # found or not, the same
+    assert '50.0% of 6 images found, 3 images kept' in half.summary() and half.hits == half.misses == 0
+
+
+@torch.no_grad()
+def test_what_float16_cannot_hold_is_kept_whole():
+    cache = GuideCache(mebibytes=1, half=True)
+    huge = torch.tensor([1e6, 1.0])
+    assert cache._rounded(huge) is huge and cache._rounded(huge / 1e3).dtype == torch.float16
