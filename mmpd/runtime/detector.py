@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 
@@ -59,16 +59,19 @@ class Detector:
         self, model: str | Path, threads: int | None = None, device: str | None = None, source: str = 'auto'
     ) -> None:
         self.source = source
-        self.description, file = locate(model)
+        file = locate(model)
         if file.suffix == '.onnx':
             if device not in (None, 'cpu'):
                 raise ConfigError(f'--device {device}: an .onnx file runs on the CPU here; give the weights instead')
-            self.backend: Backend = OnnxBackend(file, threads)
+            backend = OnnxBackend(file, threads)
+            self.description = read_description(model) if Path(model).is_dir() else backend.description()
+            self.backend = cast(Backend, backend)
             self.reduce: Reduce | None = None
         else:
             from ..evaluation.predict import open_weights, reduce_hr
 
-            self.backend, self.reduce = open_weights(file, self.description, threads, device), reduce_hr
+            self.description, self.reduce = read_description(file.parent), reduce_hr
+            self.backend = open_weights(file, self.description, threads, device)
 
     @classmethod
     def of(cls, description: Description, backend: Backend, reduce: Reduce | None, source: str = 'auto') -> Detector:
@@ -103,35 +106,48 @@ class Detector:
         ]
 
 
-def locate(model: str | Path) -> tuple[Description, Path]:
-    """Description and file (.onnx or weights) of a model.
+def locate(model: str | Path) -> Path:
+    """The file to run of a model: .onnx or weights.
 
     Raises:
         DataError: no such file, or nothing to run in the folder.
     """
     path = Path(model)
-    if path.suffix == '.onnx':
-        if not path.is_file():
-            raise DataError(f'{path}: no such file')
-        return onnx_description(path), path
-    folder = path if path.is_dir() else path.parent
-    if not folder.is_dir() or (not path.is_dir() and not path.is_file()):
+    if path.suffix == '.onnx' and path.is_file():
+        return path
+    if not path.exists():
         raise DataError(f'{path}: no such file or folder')
-    description = read_description(folder)
-    names = [description.onnx, description.weights] if path.is_dir() else [path.name]
+    if path.is_file():
+        return path
+    description = read_description(path)
+    names = [name for name in (description.onnx, description.weights) if name]
     for name in names:
-        if name and (folder / name).is_file():
-            return description, folder / name
-    raise DataError(f'{folder} holds none of {[name for name in names if name]}, which its deploy.json names')
+        if (path / name).is_file():
+            return path / name
+    raise DataError(f'{path} holds none of {names}, which its deploy.json names')
 
 
 class OnnxBackend:
     """An .onnx file of `export` in ONNX Runtime, on the CPU."""
 
     def __init__(self, file: str | Path, threads: int | None = None) -> None:
+        self.file = file
         self.session = open_session(file, threads)
         height, width = self.session.get_inputs()[0].shape[1:3]
         self.fixed = (height, width) if isinstance(height, int) and isinstance(width, int) else None
+
+    def description(self) -> Description:
+        """What the file says of itself.
+
+        Raises:
+            CheckpointError: it was not written by `export`.
+        """
+        text = self.session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+        if text is None:
+            raise CheckpointError(
+                f'{self.file} was not written by mmpd: it has no description of its classes and sizes'
+            )
+        return Description.from_json(text, str(self.file))
 
     def __call__(self, images: Sequence[np.ndarray]) -> list[Raw]:
         if self.fixed and len(images) > 1:
@@ -145,18 +161,6 @@ class OnnxBackend:
             place[: image.shape[0], : image.shape[1]] = image
         boxes, scores, labels = self.session.run(None, {'images': batch, 'sizes': sizes})
         return [(b[s > 0], s[s > 0], n[s > 0]) for b, s, n in zip(boxes, scores, labels, strict=True)]
-
-
-def onnx_description(file: str | Path) -> Description:
-    """The description inside an .onnx file.
-
-    Raises:
-        CheckpointError: it is damaged, or was not written by `export`.
-    """
-    text = open_session(file, 1).get_modelmeta().custom_metadata_map.get(METADATA_KEY)
-    if text is None:
-        raise CheckpointError(f'{file} was not written by mmpd: it has no description of its classes and sizes')
-    return Description.from_json(text, str(file))
 
 
 def open_session(file: str | Path, threads: int | None = None) -> Any:
