@@ -123,6 +123,19 @@ SOAK = [
     Row('PAFPN', 'pafpn/faster-rcnn_r50_pafpn_1x_coco.py'),
     Row('CARAFE', 'carafe/faster-rcnn_r50_fpn-carafe_1x_coco.py'),
     Row('GN+WS', 'gn+ws/faster-rcnn_r50_fpn_gn-ws-all_1x_coco.py'),
+    Row('DCN', 'dcn/faster-rcnn_r50-dconv-c3-c5_fpn_1x_coco.py'),
+    Row('GRoIE', 'groie/faste-rcnn_r50_fpn_groie_1x_coco.py'),
+    Row('Empirical attention', 'empirical_attention/faster-rcnn_r50-attn1111_fpn_1x_coco.py'),
+    Row('Res2Net', 'res2net/faster-rcnn_res2net-101_fpn_2x_coco.py'),
+    Row('ResNeSt', 'resnest/faster-rcnn_s50_fpn_syncbn-backbone+head_ms-range-1x_coco.py'),
+    Row('RegNet', 'regnet/retinanet_regnetx-800MF_fpn_1x_coco.py', narrow=FULL),
+    Row(
+        'CentripetalNet',
+        'centripetalnet/centripetalnet_hourglass104_16xb6-crop511-210e-mstest_coco.py',
+        'without',
+        UNKNOWN,
+        HOURGLASS,
+    ),
     Row('PVT', 'pvt/retinanet_pvtv2-b0_fpn_1x_coco.py'),
     Row(
         'NAS-FCOS', 'nas_fcos/nas-fcos_r50-caffe_fpn_nashead-gn-head_4xb4-1x_coco.py', narrow=NAS_FCOS, pyramid='cheap'
