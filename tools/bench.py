@@ -22,7 +22,7 @@ from rich.table import Table
 from mmpd.chain.chain import read_chain
 from mmpd.cli import main_with_errors
 from mmpd.errors import ConfigError
-from mmpd.evaluation.bench import BenchOptions, bench_stage
+from mmpd.run.bench import BenchOptions, bench_stage
 from mmpd.evaluation.measure import read_config
 
 

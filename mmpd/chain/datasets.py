@@ -26,12 +26,12 @@ def walk_datasets(dataset: dict) -> Iterator[dict]:
         yield from walk_datasets(part)
 
 
-def leaves(dataset: dict) -> list[dict]:
+def leaves(dataset: dict) -> list[Any]:
     """The data sets that read files, without their wrappers."""
     return [part for part in walk_datasets(dataset) if 'dataset' not in part and 'datasets' not in part]
 
 
-def innermost(dataset: dict) -> dict:
+def innermost(dataset: dict) -> Any:
     """The first of `leaves`."""
     return leaves(dataset)[0]
 

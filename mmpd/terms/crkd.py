@@ -93,7 +93,9 @@ class ResolutionTerm(ResponseTerm):
         """w (B, n) of each aligned level; mean 1 over the batch."""
         if not self.aware:
             return super().emphasis(step)
-        alignment, costs, sure = step.alignment, [], []
+        alignment = step.alignment
+        costs: list[Tensor] = []
+        sure: list[Tensor] = []
         on_hr, on_lr = (responses(alignment.guide.head, taps['head']) for taps in (step.guide, step.guide_on_lr))
         divergences = [score_divergence(hr.logits, lr.logits) for hr, lr in zip(on_hr, on_lr, strict=True)]
         best = [torch.maximum(*(of.scores().amax(2) for of in both)) for both in zip(on_hr, on_lr, strict=True)]

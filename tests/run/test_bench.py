@@ -2,7 +2,7 @@
 
 from mmpd.chain.chain import read_chain
 from mmpd.errors import ConfigError
-from mmpd.evaluation.bench import BenchOptions, bench_stage, interleaved, peak_mebibytes
+from mmpd.run.bench import BenchOptions, bench_stage, interleaved, peak_mebibytes
 from tests.toys import save_weights, toy_chain, toy_retinanet
 
 import pytest
