@@ -87,6 +87,11 @@ SWIN_FROM_P2 = merge(SWIN, dict(neck=dict(in_channels=[8, 16, 32, 64])))
 MOBILENET = dict(
     backbone=dict(widen_factor=0.25), neck=dict(in_channels=[8, 8, 24, 1280], out_channels=WIDTH), bbox_head=HEAD
 )
+# A ResNet in the place of timm's networks, which the tests do without.
+LITE = {
+    **group_norm(one_stage(18)),
+    'backbone': dict(_delete_=True, type='ResNet', depth=18, base_channels=4, norm_eval=False),
+}
 FSR_NECK = [
     dict(
         type='FPN',
@@ -106,6 +111,7 @@ TOY: dict[str, dict[str, dict]] = {
     'pd_voc_fcos': chain_of(group_norm(one_stage(50)), group_norm(one_stage(18))),
     'pd_voc_atss': chain_of(group_norm(one_stage(50)), group_norm(one_stage(18))),
     'pd_voc_gfl': chain_of(group_norm(one_stage(50)), group_norm(one_stage(18))),
+    'pd_voc_lite': dict.fromkeys(('small', 'teacher', 'assistant', 'student'), LITE),
     'pd_voc_rtmdet': chain_of(rtmdet(0.33), rtmdet(0.167)),
     'pd_voc_faster_rcnn': chain_of(faster_rcnn(50), faster_rcnn(18)),
     'pd_voc_dino': chain_of(dino(50), dino(18)),
