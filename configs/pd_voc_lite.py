@@ -51,7 +51,7 @@ lite2 = dict(
     neck=dict(in_channels=[24, 48, 120, 352], out_channels=64),
     bbox_head=head,
 )
-# In a short training no term paid here, weight 4 at ratio 2 cost a point of AP on val (docs/results.md).
+# In a short training the term gained nothing that counts, and weight 4 cost a point of AP on val (docs/results.md).
 feature = dict(feature=dict(type='FeatureTerm', loss_weight=1.0))
 stages = dict(
     small=dict(
