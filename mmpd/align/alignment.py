@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
@@ -129,7 +129,7 @@ class Alignment:
 
     def distribution_problem(self) -> str | None:
         """Why the distance distributions of this pair (GFL) cannot be compared where strides agree; None: they can."""
-        bins = [getattr(view.head, 'reg_max', None) for view in (self.guide, self.student)]
+        bins: list[Any] = [getattr(view.head, 'reg_max', None) for view in (self.guide, self.student)]
         if None in bins or bins[0] == bins[1] or not any(match.exact for match in self.plan.matches):
             return None
         return (

@@ -168,9 +168,9 @@ def placed_responses(
     qualities = [level.quality for level in guide if level.quality is not None]
     quality = torch.cat(qualities, dim=1).gather(1, index) if qualities else None
     if quality is not None and hasattr(head, 'loss_centerness'):
-        image, location = (placed > 0).nonzero(as_tuple=True)
-        boxes = boxes_of(guide, image, index[image, location])
-        quality[image, location] = centerness(plan, grids, location, boxes).to(quality)
+        images, location = (placed > 0).nonzero(as_tuple=True)
+        boxes = boxes_of(guide, images, index[images, location])
+        quality[images, location] = centerness(plan, grids, location, boxes).to(quality)
     return _split(plan, guide, grids, logits, quality, index)
 
 

@@ -58,7 +58,7 @@ def assigned(
 @register_assign(AnchorHead)
 def assign_anchors(head: Any, grids: Grids, image_size: tuple[int, int], boxes: Tensor, ignored: Tensor):
     """MaxIoU and ATSS, as `_get_targets_single` of mmdet's anchor heads calls them, before any sampling."""
-    assigner = getattr(head, 'assigner', None)
+    assigner: Any = getattr(head, 'assigner', None)
     if type(assigner) not in (MaxIoUAssigner, ATSSAssigner) or getattr(assigner, 'alpha', None) is not None:
         return None
     levels = [

@@ -195,7 +195,7 @@ def _open_range(size_range: Sequence[float] | None) -> tuple[float, float] | Non
     return max(float(low), 0.0), float('inf') if high >= 1e7 else float(high)
 
 
-def responses(head: Any, outputs: Sequence) -> list[LazyResponse]:
+def responses(head: Any, outputs: Sequence) -> list[LevelResponse]:
     """A head's raw outputs `(cls_scores, bbox_preds[, centernesses])` as responses, one per level.
 
     Args:
@@ -209,7 +209,7 @@ def responses(head: Any, outputs: Sequence) -> list[LazyResponse]:
         )
     cls_scores, bbox_preds = outputs[:2]
     qualities = outputs[2] if len(outputs) > 2 else [None] * len(cls_scores)
-    levels = []
+    levels: list[LevelResponse] = []
     for level, (cls_score, bbox_pred, quality) in enumerate(zip(cls_scores, bbox_preds, qualities, strict=True)):
         batch, _, height, width = cls_score.shape
         priors = level_priors(head.prior_generator, level, (height, width), cls_score.device)

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -183,8 +184,8 @@ def term_times(model: Any, data: dict, options: BenchOptions) -> dict[str, dict[
             for name, term in model.terms.items():
                 step = Step(images['hr'], images['lr'], samples, taps_hr, taps_lr, model.alignment, model._run_guide)
                 losses: list[Tensor] = []
-                forward = _time(lambda term=term, step=step, out=losses: out.append(sum(term(step).values())), options)
-                backward = _time(lambda at=leaves, of=losses: _grad(of[0], at), options)
+                forward = _time(partial(_forward, term, step, losses), options)
+                backward = _time(partial(_grad, losses, leaves), options)
                 if round_:
                     spent[name].append((forward[0], backward[0]))
     medians = {name: np.median(np.array(rows), axis=0) / options.batch for name, rows in spent.items()}
@@ -265,8 +266,12 @@ def _detach(taps: Any) -> list[Tensor]:
     return leaves
 
 
-def _grad(loss: Tensor, leaves: list[Tensor]) -> None:
-    torch.autograd.grad(loss, leaves, retain_graph=True, allow_unused=True)
+def _forward(term: Any, step: Step, losses: list[Tensor]) -> None:
+    losses.append(torch.stack(list(term(step).values())).sum())
+
+
+def _grad(losses: list[Tensor], leaves: list[Tensor]) -> None:
+    torch.autograd.grad(losses[0], leaves, retain_graph=True, allow_unused=True)
 
 
 def _time(run: Part, options: BenchOptions) -> tuple[float, float]:
