@@ -111,7 +111,8 @@ def run_all(args: argparse.Namespace, chain: Chain, rows: list[str]) -> None:
 
 
 def run_parallel(args: argparse.Namespace, chain: Chain, jobs: list[Job], begin: float) -> None:
-    waiting, done, running = list(jobs), set(), {}
+    waiting, done = list(jobs), set()
+    running: dict[Job, subprocess.Popen] = {}
     needs = ablation_chain(chain, 0)
     while waiting or running:
         for job, process in list(running.items()):

@@ -48,7 +48,7 @@ ELSEWHERE = {
     **{key: LOADER.format(key) for key in ('sampler', 'batch_sampler', 'persistent_workers', 'pin_memory')},
 }
 """Keys that are not of `data` → what does it."""
-KINDS = {
+KINDS: dict[str, Any] = {
     **dict.fromkeys(('student_pyramid', 'reduction', 'save_best', 'task'), str),
     **dict.fromkeys(('stages', 'data', 'schedule', 'optim_wrapper', 'default_hooks', 'randomness'), Mapping),
     **dict(

@@ -101,8 +101,8 @@ def _name_findings(part: dict, listing: Listing, split: str) -> Iterator[Finding
     lacking = [name for name in names if name not in listing.categories]
     in_file = tuple(name for name in listing.categories if name in names)
     if lacking:
-        near = [difflib.get_close_matches(name, listing.categories, n=1) for name in lacking]
-        hint = ', '.join(f'{match[0]!r} for {name!r}' for name, match in zip(lacking, near, strict=True) if match)
+        likely = [difflib.get_close_matches(name, listing.categories, n=1) for name in lacking]
+        hint = ', '.join(f'{match[0]!r} for {name!r}' for name, match in zip(lacking, likely, strict=True) if match)
         yield error(
             key,
             f'{part["ann_file"]} has no category {lacking}, and {bare_type(part)} would move the labels after it: its '

@@ -58,12 +58,13 @@ def run(args: argparse.Namespace) -> None:
     from ..evaluation.timing import busy
     from ..report.cost import study_table
 
-    console, notes = Console(highlight=False, width=None if sys.stdout.isatty() else 140), []
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
+    notes: list[str] = []
     entries = [entry for name in args.config for entry in _entries(args, name, results, notes)]
     if not entries:
         raise ConfigError('; '.join(notes))
-    if args.time and busy():
-        notes.append(busy())
+    disturbed = busy() if args.time else None
+    notes += [disturbed] if disturbed else []
     threads = f', {next(iter(entries[0].timings.values())).threads} CPU thread(s)' if args.time else ''
     console.print(study_table(entries, f'cost of one image{threads}'))
     report: dict[str, Any] = _write_costs(args, entries)

@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     writer = _writer(source, args)
     if args.tile is not None and not writer:
         raise ConfigError(f'--tile {args.tile} is for super-resolution: leave it out')
-    detector = None if writer else _detector(source, args)
+    detector: Any = None if writer else _detector(source, args)
     inputs = find_inputs(args.images, sys.stdin)
     if not inputs.files and not inputs.streams:
         raise DataError('; '.join(inputs.problems))

@@ -47,8 +47,8 @@ class PairDataPreprocessor(BaseDataPreprocessor):
         self.guide = copy.deepcopy(guide)
         self.guide.pad_size_divisor = 1
         self.paired_student = copy.deepcopy(student)
-        divisors = [getattr(preprocessor, 'pad_size_divisor', 1) for preprocessor in (student, guide)]
-        self.divisor = pair_divisor(*divisors, ratio)
+        own, guides = (getattr(preprocessor, 'pad_size_divisor', 1) for preprocessor in (student, guide))
+        self.divisor = pair_divisor(own, guides, ratio)
         self.paired_student.pad_size_divisor = self.divisor
 
     def forward(self, data: dict, training: bool = False) -> dict:

@@ -109,7 +109,8 @@ def _step(reduction: str, name: str, number: str, operators: Mapping[str, Operat
 
 
 def _coded(image: np.ndarray, extension: str, key: int, quality: float) -> np.ndarray:
-    return _like(image, cv2.imdecode(cv2.imencode(extension, _bytes(image), [key, int(quality)])[1], cv2.IMREAD_COLOR))
+    _, encoded = cv2.imencode(extension, _bytes(image), [key, int(quality)])
+    return _like(image, np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR)))
 
 
 def _bytes(image: np.ndarray) -> np.ndarray:
