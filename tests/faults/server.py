@@ -25,7 +25,11 @@ def load_tool():
 
 def warm_up():
     """Import what a run imports, and leave out what costs seconds and is not tested here."""
-    tool = load_tool()
+    tool = load_tool()  # it imports nothing heavy before its arguments are read
+
+    import mmpd.register
+    import mmpd.run.seeds
+    import mmpd.run.stages  # noqa: F401
 
     import cv2
     import torch
@@ -50,10 +54,11 @@ def run(tool, request: dict) -> None:
         os.dup2(log, 1)
         os.dup2(log, 2)
         os.environ.update(request['env'])
+        from mmpd.cli import main_with_errors
         from tests.faults.tripwire import Tripwire
 
         Tripwire(**request['wire']).install()
-        tool.main_with_errors(lambda: tool.main(request['argv']))
+        main_with_errors(lambda: tool.main(request['argv']))
         code = 0
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else 1
