@@ -101,3 +101,20 @@ def test_weights_of_another_network_or_other_classes(chain, weights, tmp_path) -
     with pytest.raises(ConfigError, match='in that order'):
         check_classes(tmp_path / 'other.pth', CLASSES)
     check_classes(tmp_path / 'other.pth', CLASSES[::-1])
+
+
+def test_options_that_do_not_fit_the_config_are_one_line_that_names_them(tmp_path):
+    (tmp_path / 'c.py').write_text("data = dict(augment=[dict(type='RandomFlip')], hr_scale=(64, 48))\n")
+    with pytest.raises(ConfigError, match=r'--cfg-options data.augment.3.prob: .*data.augment.0.prob=1'):
+        read_config(tmp_path / 'c.py', {'data.augment.3.prob': 1})
+    assert read_config(tmp_path / 'c.py', {'data.augment.0.prob': 1}).data.augment[0].prob == 1
+
+
+def test_a_module_beside_the_config_can_be_imported_by_it(tmp_path):
+    (tmp_path / 'my_own_parts_beside.py').write_text('LOADED = True\n')
+    imports = "custom_imports = dict(imports=['my_own_parts_beside'], allow_failed_imports=False)\n"
+    (tmp_path / 'c.py').write_text(imports)
+    read_config(tmp_path / 'c.py')
+    import sys
+
+    assert sys.modules['my_own_parts_beside'].LOADED
