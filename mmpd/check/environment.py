@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import torch
 from mmengine.config import Config
 
+from ..chain.detector import bare_type
 from .finding import Finding, error
 
 WRITERS = {
@@ -30,7 +31,7 @@ def environment_findings(config: Config) -> list[Finding]:
 def _writers(config: Config) -> Iterator[Finding]:
     visualizer = config.get('visualizer') or {}
     for backend in [*(visualizer.get('vis_backends') or []), *(config.get('vis_backends') or [])]:
-        kind = str(backend.get('type')).rpartition('.')[2]
+        kind = bare_type(backend)
         modules, remedy = WRITERS.get(kind, ((), ''))
         if modules and not any(importlib.util.find_spec(module) for module in modules):
             yield error(f'visualizer.vis_backends has {kind}', f'{modules[0]} is not installed: {remedy}')
@@ -38,7 +39,7 @@ def _writers(config: Config) -> Iterator[Finding]:
 
 def _precision(config: Config) -> Iterator[Finding]:
     wrapper = config.get('optim_wrapper') or {}
-    if str(wrapper.get('type')).rpartition('.')[2] != 'AmpOptimWrapper':
+    if bare_type(wrapper) != 'AmpOptimWrapper':
         return
     dtype = str(wrapper.get('dtype', 'float16')).removeprefix('torch.')
     if not torch.cuda.is_available():

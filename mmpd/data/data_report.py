@@ -1,8 +1,14 @@
 """What a data set kept, changed and left out, counted with examples: nothing is skipped in silence."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import TypeVar
+
+from ..errors import DataError
 
 _EXAMPLES = 3
+_MAX_PROBLEMS = 10
+Item = TypeVar('Item')
 
 
 @dataclass
@@ -46,3 +52,26 @@ class DataReport:
 def _examples(ids: list[str]) -> str:
     unique = list(dict.fromkeys(ids))
     return ' '.join(unique[:_EXAMPLES]) + (' …' if len(unique) > _EXAMPLES else '')
+
+
+def read_all(items: Iterable[Item], read: Callable[[Item], dict], source: str) -> list[dict]:
+    """`read` of each item; problems are collected, so that one run shows up to ten of them.
+
+    Args:
+        source: the split, for the error.
+
+    Raises:
+        DataError: with what is wrong in each item.
+    """
+    found, problems = [], []
+    for item in items:
+        try:
+            found.append(read(item))
+        except DataError as error:
+            problems.append(str(error))
+            if len(problems) == _MAX_PROBLEMS:
+                problems.append('… (the rest was not checked)')
+                break
+    if problems:
+        raise DataError(f'{source} has unusable files:\n  ' + '\n  '.join(problems))
+    return found

@@ -12,13 +12,12 @@ from mmengine.logging import print_log
 
 from ..errors import ConfigError, DataError
 from .classes import read_yaml, yolo_classes
-from .data_report import DataReport
+from .data_report import DataReport, read_all
 from .image_header import read_image_header
 from .seeding import SampleSeedMixin
 from .voc.dataset import fit_box
 
 SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
-_MAX_PROBLEMS = 10
 
 
 @DATASETS.register_module()
@@ -63,18 +62,8 @@ class PDYOLODataset(SampleSeedMixin, BaseDetDataset):
     def load_data_list(self) -> list[dict]:
         """Read and check every label file of the split; one run shows up to ten problems."""
         self.report = DataReport(source=f'{self.ann_file} ({self.split})')
-        found, problems = [], []
-        for index, image in enumerate(split_images(Path(self.ann_file), self.split)):
-            try:
-                found.append(self._load_image_info(index, image))
-            except DataError as error:
-                problems.append(str(error))
-                if len(problems) == _MAX_PROBLEMS:
-                    problems.append('… (the rest was not checked)')
-                    break
-        if problems:
-            raise DataError(f'{self.split} of {self.ann_file} has unusable files:\n  ' + '\n  '.join(problems))
-        return found
+        images = enumerate(split_images(Path(self.ann_file), self.split))
+        return read_all(images, lambda item: self._load_image_info(*item), f'{self.split} of {self.ann_file}')
 
     def _load_image_info(self, index: int, image: Path) -> dict:
         header = read_image_header(image)

@@ -9,13 +9,12 @@ from mmengine.logging import print_log
 
 from ...errors import ConfigError, DataError
 from ..classes import read_classes
-from ..data_report import DataReport
+from ..data_report import DataReport, read_all
 from ..image_header import EXTENSIONS, ImageHeader, find_image, read_image_header, to_displayed
 from ..seeding import SampleSeedMixin
 from .annotation import VOCAnnotation, read_voc_xml
 
 Box = tuple[float, float, float, float]
-_MAX_PROBLEMS = 10
 _FLAGGED = re.compile(r'(\S+)\s+(-1|0|1)')  # a line of VOC's split of one class
 
 
@@ -64,18 +63,7 @@ class PDVOCDataset(SampleSeedMixin, XMLDataset):
         classes = read_classes(self._metainfo.get('classes'))
         self.cat2label = {name: label for label, name in enumerate(classes)}
         self.report = DataReport(source=self.ann_file)
-        data_list, problems = [], []
-        for image_id in read_split(self.ann_file, self.report):
-            try:
-                data_list.append(self._load_image_info(image_id))
-            except DataError as error:
-                problems.append(str(error))
-                if len(problems) == _MAX_PROBLEMS:
-                    problems.append('… (the rest was not checked)')
-                    break
-        if problems:
-            raise DataError(f'the split {self.ann_file} has unusable files:\n  ' + '\n  '.join(problems))
-        return data_list
+        return read_all(read_split(self.ann_file, self.report), self._load_image_info, f'the split {self.ann_file}')
 
     def _load_image_info(self, image_id: str) -> dict:
         root = Path(self.sub_data_root)
