@@ -20,8 +20,8 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import batched_nms
 
-from ..heads.assign import assigned
-from ..heads.base import LazyResponse, LevelResponse
+from ..heads.assign import batch_assigned
+from ..heads.base import LazyResponse, LevelResponse, joined
 from .plan import AlignmentPlan, Level
 
 OBJECT_SCORE = 0.2
@@ -30,52 +30,65 @@ NMS_IOU = 0.5
 MAX_CANDIDATES, MAX_OBJECTS = 1000, 100
 CENTRE_RADIUS = 1.5
 
-Grids = Sequence[tuple[int, int]]
+Grids = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
 class Objects:
-    """Objects of one image: the guide location that speaks of each (m,), and its box (m, 4) in HR pixels."""
+    """Objects of one image, the least confident first: the guide location that speaks of each (m,), and its box (m, 4)
+    in HR pixels."""
 
     location: Tensor
     boxes: Tensor
 
 
-def guide_objects(guide: Sequence[LevelResponse], logits: Tensor, confidence: Tensor) -> list[Objects]:
-    """The objects of each image, the least confident first.
+def guide_objects(guide: LevelResponse) -> list[Objects]:
+    """The objects of each image: confident boxes after NMS by class.
 
     Args:
-        guide: all levels. logits: (B, N, C). confidence: (B, N) best scores in [0, 1].
+        guide: all levels as one.
     """
+    confidence = guide.confidence()
+    image, location = (confidence > OBJECT_SCORE).nonzero(as_tuple=True)
+    counts = image.bincount(minlength=len(confidence)).tolist()
+    if max(counts) > MAX_CANDIDATES:
+        kept = torch.cat([
+            best.topk(min(count, MAX_CANDIDATES)).indices.sort().values
+            for best, count in zip(confidence, counts, strict=True)
+        ])  # fmt: skip
+        counts = [min(count, MAX_CANDIDATES) for count in counts]
+        image, location = torch.arange(len(counts), device=kept.device).repeat_interleave(kept.new_tensor(counts)), kept
+    best, classes = confidence[image, location], guide.logits[image, location].argmax(dim=1)
+    parts = [part.split(counts) for part in (location, guide.boxes_at(image, location), best, classes)]
     found = []
-    for image, best in enumerate(confidence):
-        candidates = (best > OBJECT_SCORE).nonzero().flatten()
-        if len(candidates) > MAX_CANDIDATES:
-            candidates = candidates[best[candidates].topk(MAX_CANDIDATES).indices.sort().values]
-        places = boxes_of(guide, torch.full_like(candidates, image), candidates)
-        classes = logits[image, candidates].argmax(dim=1)
-        kept = batched_nms(places, best[candidates].float(), classes, NMS_IOU)[:MAX_OBJECTS].flip(0)
-        found.append(Objects(candidates[kept], places[kept]))
+    for places, boxes, scores, labels in zip(*parts, strict=True):
+        kept = batched_nms(boxes, scores, labels, NMS_IOU)[:MAX_OBJECTS].flip(0)
+        found.append(Objects(places[kept], boxes[kept]))
     return found
 
 
-def place_objects(head: nn.Module, levels: Sequence[Level], grids: Grids, boxes: Tensor) -> Tensor:
+def place_objects(head: nn.Module, levels: Sequence[Level], grids: Grids, boxes: Sequence[Tensor]) -> Tensor:
     """Where the student is trained on objects: by its own assigner; by size where that needs predictions (RTMDet).
 
     Args:
-        head: the student's. levels, grids: its pyramid. boxes: (g, 4) in LR pixels.
+        head: the student's. levels, grids: its pyramid. boxes: of each image (g, 4) in LR pixels.
 
     Returns:
-        (n,) int64: 1 + index of the object, 0 background, -1 neither.
+        (B, n) int64: 1 + index of the object, 0 background, -1 neither, and everywhere in an image without objects.
     """
-    size = tuple(round(cells * levels[0].stride) for cells in grids[0])
-    placed = assigned(head, grids, size, boxes, boxes.new_zeros(0, 4))  # type: ignore[arg-type]
-    return place_by_size(levels, grids, boxes) if placed is None else placed
+    size = (round(grids[0][0] * levels[0].stride), round(grids[0][1] * levels[0].stride))
+    placed = batch_assigned(head, grids, size, boxes)
+    return torch.stack([place_by_size(levels, grids, own) for own in boxes]) if placed is None else placed
 
 
 def place_by_size(levels: Sequence[Level], grids: Grids, boxes: Tensor) -> Tensor:
     """The level nearest in log size takes an object, at the cells inside it within 1.5 strides of its centre (FCOS's
     centre sampling), at least at the cell nearest to the centre; of several objects a cell takes the smallest."""
+    if not len(boxes):
+        n = sum(
+            height * width * max(len(level.anchors), 1) for level, (height, width) in zip(levels, grids, strict=True)
+        )
+        return torch.full((n,), -1, device=boxes.device)
     sizes = (boxes[:, 2:] - boxes[:, :2]).clamp(min=1e-3).prod(dim=1).sqrt()
     own = torch.stack([(sizes / level.size).log().abs() for level in levels]).argmin(dim=0)
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
@@ -96,7 +109,13 @@ def place_by_size(levels: Sequence[Level], grids: Grids, boxes: Tensor) -> Tenso
     return torch.cat(parts)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
+def nearest_of_all(plan: AlignmentPlan, grids: Grids, guide_grids: Grids, device: torch.device) -> Tensor:
+    """(n,) `nearest_locations` of all student levels."""
+    parts = [nearest_locations(plan, level, grid, tuple(guide_grids)) for level, grid in enumerate(grids)]
+    return torch.cat(parts).to(device)
+
+
 def nearest_locations(
     plan: AlignmentPlan, student: int, grid: tuple[int, int], guide_grids: tuple[tuple[int, int], ...]
 ) -> Tensor:
@@ -138,7 +157,7 @@ def _shape_distance(one: tuple[float, float], other: tuple[float, float]) -> flo
 
 @torch.no_grad()
 def placed_responses(
-    plan: AlignmentPlan, head: Any, guide: Sequence[LevelResponse], grids: Grids
+    plan: AlignmentPlan, head: Any, guide: Sequence[LevelResponse], grids: Sequence[tuple[int, int]]
 ) -> list[LevelResponse]:
     """The guide's responses at every student location, one entry a student level (see the module's docstring).
 
@@ -151,38 +170,25 @@ def placed_responses(
     Returns:
         Levels with boxes in HR pixels and no distributions: distances in strides mean nothing on another grid.
     """
-    logits = torch.cat([level.logits for level in guide], dim=1)
-    guide_grids = tuple(level.grid for level in guide)
-    nearest = torch.cat([nearest_locations(plan, s, tuple(grid), guide_grids) for s, grid in enumerate(grids)])
-    index = nearest.to(logits.device).expand(len(logits), -1).clone()  # (B, n)
-    placed = torch.full_like(index, -1)
-    confidence = torch.cat([level.confidence() for level in guide], dim=1)
-    for image, objects in enumerate(guide_objects(guide, logits, confidence)):
-        if len(objects.location):  # of two objects for one location mmdet's assigners let the last win: the surer one
-            placed[image] = place_objects(head, plan.student, grids, objects.boxes / float(plan.ratio))
-            taken = placed[image] > 0
-            index[image, taken] = objects.location[placed[image, taken] - 1]
-    logits = logits.gather(1, index[..., None].expand(-1, -1, logits.shape[2]))
+    whole = joined(guide)
+    grids = tuple((grid[0], grid[1]) for grid in grids)
+    nearest = nearest_of_all(plan, grids, tuple(level.grid for level in guide), whole.logits.device)
+    index = nearest.expand(len(whole.logits), -1).clone()  # (B, n)
+    # of two objects for one location mmdet's assigners let the last win: the surer one
+    objects = guide_objects(whole)
+    placed = place_objects(head, plan.student, grids, [found.boxes / float(plan.ratio) for found in objects])
+    images, location = (placed > 0).nonzero(as_tuple=True)
+    starts = placed.new_tensor([0, *(len(found.location) for found in objects)]).cumsum(0)[:-1]
+    speakers = torch.cat([found.location for found in objects])
+    index[images, location] = speakers[starts[images] + placed[images, location] - 1]
+    logits = whole.logits.gather(1, index[..., None].expand(-1, -1, whole.logits.shape[2]))
     quiet = math.log(OBJECT_SCORE / (1 - OBJECT_SCORE))
     logits = torch.where(placed[..., None] == 0, logits.clamp(max=quiet), logits)
-    qualities = [level.quality for level in guide if level.quality is not None]
-    quality = torch.cat(qualities, dim=1).gather(1, index) if qualities else None
+    quality = None if whole.quality is None else whole.quality.gather(1, index)
     if quality is not None and hasattr(head, 'loss_centerness'):
-        images, location = (placed > 0).nonzero(as_tuple=True)
-        boxes = boxes_of(guide, images, index[images, location])
+        boxes = whole.boxes_at(images, index[images, location])
         quality[images, location] = centerness(plan, grids, location, boxes).to(quality)
-    return _split(plan, guide, grids, logits, quality, index)
-
-
-def boxes_of(guide: Sequence[LevelResponse], image: Tensor, location: Tensor) -> Tensor:
-    """(m, 4) boxes of m guide locations of all levels: image, location (m,)."""
-    boxes = torch.zeros(len(location), 4, device=location.device)
-    start = 0
-    for level in guide:
-        own = (location >= start) & (location < start + level.logits.shape[1])
-        boxes[own] = level.boxes_at(image[own], location[own] - start).float()
-        start += level.logits.shape[1]
-    return boxes
+    return _split(plan, whole, grids, logits, quality, index)
 
 
 def centerness(plan: AlignmentPlan, grids: Grids, location: Tensor, boxes: Tensor) -> Tensor:
@@ -199,24 +205,16 @@ def centerness(plan: AlignmentPlan, grids: Grids, location: Tensor, boxes: Tenso
 
 
 def _split(
-    plan: AlignmentPlan,
-    guide: Sequence[LevelResponse],
-    grids: Grids,
-    logits: Tensor,
-    quality: Tensor | None,
-    index: Tensor,
+    plan: AlignmentPlan, guide: LevelResponse, grids: Grids, logits: Tensor, quality: Tensor | None, index: Tensor
 ) -> list[LevelResponse]:
     """One response a student level, of what all levels hear: logits (B, n, C), quality (B, n), and the guide's location
     (B, n), whose box is made when it is asked for."""
-    levels: list[LevelResponse] = []
-    start = 0
-    for level, grid in zip(plan.student, grids, strict=True):
-        part = slice(start, start + grid[0] * grid[1] * max(len(level.anchors), 1))
-        own, source = None if quality is None else quality[:, part], index[:, part]
 
-        def at(image: Tensor, location: Tensor, source: Tensor = source) -> Tensor:
-            return boxes_of(guide, image, source[image, location])
+    def at(image: Tensor, location: Tensor) -> Tensor:
+        return guide.boxes_at(image, index[image, location])
 
-        levels.append(LazyResponse(logits[:, part], own, None, (grid[0], grid[1]), at, source))
-        start = part.stop
-    return levels
+    heard = LazyResponse(logits, quality, None, (1, index.shape[1]), at, index)
+    counts = [
+        height * width * max(len(level.anchors), 1) for level, (height, width) in zip(plan.student, grids, strict=True)
+    ]
+    return heard.split(counts, grids)

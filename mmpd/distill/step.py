@@ -23,7 +23,7 @@ class Step:
     Attributes:
         images_hr: (B, 3, H, W) normalised, padded. images_lr: (B, 3, h, w).
         data_samples: LR samples (boxes in LR pixels).
-        guide: taps of the guide's forward (no gradient). student: taps of the student's own loss().
+        guide: features and head of the guide's forward (no gradient). student: taps of the student's own loss().
         alignment: the pair's alignment.
         run_guide: images (B, 3, H, W), normalised for the guide, to its taps, without gradient.
     """

@@ -46,6 +46,12 @@ class Taps:
         """Put an output in by hand: one that was kept from an earlier forward."""
         self._outputs[name] = output
 
+    def release(self) -> Taps:
+        """Forget what no term reads of a guide: its stem and all inputs. They are as large as everything else of it."""
+        self._outputs.pop('stem', None)
+        self._inputs.clear()
+        return self
+
     def __contains__(self, name: str) -> bool:
         return name in self._outputs
 

@@ -24,6 +24,8 @@ from .base import level_priors
 Grids = Sequence[tuple[int, int]]
 Assign = Callable[[Any, Grids, tuple[int, int], Tensor, Tensor], Tensor | None]
 ASSIGNS: dict[type, Assign] = {}
+MAX_OVERLAPS = 4_000_000
+"""Overlaps of objects and priors that are held at once; images beyond that take turns."""
 
 
 def register_assign(*head_types: type) -> Callable[[Assign], Assign]:
@@ -55,19 +57,32 @@ def assigned(
     return None
 
 
+def batch_assigned(
+    head: nn.Module | None, grids: Grids, image_size: tuple[int, int], boxes: Sequence[Tensor]
+) -> Tensor | None:
+    """`assigned` of several images, none of whose boxes (g, 4) is ignored: (B, n), all -1 in an image without boxes."""
+    assigner: Any = getattr(head, 'assigner', None)
+    if _plain_max_iou(assigner) and _anchors_everywhere(head):
+        priors = torch.cat(_all_priors(head, grids, boxes[0].device))
+        return max_iou_assigned(assigner, boxes, priors)
+    rows = [assigned(head, grids, image_size, own, own.new_zeros(0, 4)) if len(own) else None for own in boxes]
+    one = next((row for row in rows if row is not None), None)
+    if one is None:
+        return None
+    return torch.stack([torch.full_like(one, -1) if row is None else row for row in rows])
+
+
 @register_assign(AnchorHead)
 def assign_anchors(head: Any, grids: Grids, image_size: tuple[int, int], boxes: Tensor, ignored: Tensor):
     """MaxIoU and ATSS, as `_get_targets_single` of mmdet's anchor heads calls them, before any sampling."""
     assigner: Any = getattr(head, 'assigner', None)
     if type(assigner) not in (MaxIoUAssigner, ATSSAssigner) or getattr(assigner, 'alpha', None) is not None:
         return None
-    levels = [
-        level_priors(head.prior_generator, level, (grid[0], grid[1]), boxes.device) for level, grid in enumerate(grids)
-    ]
+    levels = _all_priors(head, grids, boxes.device)
     anchors = torch.cat(levels)
     border = head.train_cfg['allowed_border']
     if border < 0 and _plain_max_iou(assigner) and not len(ignored) and len(boxes):
-        return max_iou_assigned(assigner, boxes, anchors)
+        return max_iou_assigned(assigner, [boxes], anchors)[0]
     everywhere = torch.ones(len(anchors), dtype=torch.bool, device=boxes.device)
     inside = anchor_inside_flags(anchors, everywhere, image_size, border)
     gt = InstanceData(bboxes=boxes, labels=torch.zeros(len(boxes), dtype=torch.long, device=boxes.device))
@@ -80,38 +95,57 @@ def assign_anchors(head: Any, grids: Grids, image_size: tuple[int, int], boxes: 
     return result
 
 
+def _anchors_everywhere(head: Any) -> bool:
+    """Whether the head is trained by `assign_anchors` on all of its anchors."""
+    kinds = (base for base in type(head).__mro__ if base in ASSIGNS)
+    return ASSIGNS.get(next(kinds, object)) is assign_anchors and head.train_cfg['allowed_border'] < 0
+
+
+def _all_priors(head: Any, grids: Grids, device: torch.device) -> list[Tensor]:
+    return [level_priors(head.prior_generator, level, (grid[0], grid[1]), device) for level, grid in enumerate(grids)]
+
+
 def _plain_max_iou(assigner: Any) -> bool:
     """Whether `assign` does nothing that `max_iou_assigned` leaves out."""
     return (
         type(assigner) is MaxIoUAssigner
+        and getattr(assigner, 'alpha', None) is None
         and type(assigner.iou_calculator) is BboxOverlaps2D
         and assigner.gpu_assign_thr <= 0
         and getattr(assigner, 'perm_repeat_gt_cfg', None) is None
     )
 
 
-def max_iou_assigned(assigner: Any, boxes: Tensor, priors: Tensor) -> Tensor:
-    """What a MaxIoUAssigner gives for boxes (g ≥ 1, 4) and priors (n, 4), none ignored: (n,), as `assigned`.
+def max_iou_assigned(assigner: Any, boxes: Sequence[Tensor], priors: Tensor) -> Tensor:
+    """What a MaxIoUAssigner gives for the boxes of each image (g, 4) and priors (n, 4), none ignored: (B, n), as
+    `assigned`; -1 in an image without boxes.
 
     mmdet's own takes seven times as long, most of it in a loop over the objects, and a training step asks for it once
     an image (`mmpd.align.placing`).
     """
-    overlaps = pair_iou(boxes, priors)
-    best, whose = overlaps.max(dim=0)
+    most = max(max(map(len, boxes)), 1)
+    images = max(MAX_OVERLAPS // (most * max(len(priors), 1)), 1)
+    if len(boxes) > images:
+        parts = [max_iou_assigned(assigner, boxes[i : i + images], priors) for i in range(0, len(boxes), images)]
+        return torch.cat(parts)
+    filled = torch.cat([torch.cat([own, own.new_zeros(most - len(own), 4)]) for own in boxes])
+    overlaps = pair_iou(filled, priors).view(len(boxes), most, -1)
+    numbers = torch.arange(1, most + 1, device=priors.device)
+    real = numbers <= numbers.new_tensor([[len(own)] for own in boxes])  # (B, g)
+    overlaps.masked_fill_(~real[..., None], -1)
+    best, whose = overlaps.max(dim=1)
     low, high = assigner.neg_iou_thr if isinstance(assigner.neg_iou_thr, tuple) else (0.0, assigner.neg_iou_thr)
     result = torch.where((best >= low) & (best < high), 0, -1)
     result = torch.where(best >= assigner.pos_iou_thr, whose + 1, result)
     if not assigner.match_low_quality:
         return result
-    most, where = overlaps.max(dim=1)
-    counts = most >= assigner.min_pos_iou
-    if not assigner.gt_max_assign_all:
-        for index in counts.nonzero().flatten().tolist():
-            result[where[index]] = index + 1
-        return result
-    numbers = torch.arange(1, len(boxes) + 1, device=boxes.device) * counts
-    ties = torch.where(overlaps == most[:, None], numbers[:, None], 0).amax(dim=0)  # of several objects the last
-    return torch.where(ties > 0, ties, result)
+    top, where = overlaps.max(dim=2)
+    numbers = numbers * ((top >= assigner.min_pos_iou) & real)
+    if assigner.gt_max_assign_all:
+        chosen = torch.where(overlaps == top[..., None], numbers[..., None], 0).amax(dim=1)
+    else:
+        chosen = torch.zeros_like(result).scatter_reduce(1, where, numbers, 'amax')
+    return torch.where(chosen > 0, chosen, result)  # of several objects the last
 
 
 def pair_iou(a: Tensor, b: Tensor) -> Tensor:

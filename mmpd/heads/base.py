@@ -99,6 +99,7 @@ class LazyResponse(LevelResponse):
     ) -> None:
         self.logits, self.quality, self.distribution, self.grid = logits, quality, distribution, grid
         self.source = source
+        self.whole: LevelResponse | None = None
         self._boxes_at = boxes_at
 
     def boxes_at(self, image: Tensor, location: Tensor) -> Tensor:
@@ -110,6 +111,54 @@ class LazyResponse(LevelResponse):
         image = torch.arange(batch, device=self.logits.device).repeat_interleave(n)
         location = torch.arange(n, device=self.logits.device).repeat(batch)
         return self._boxes_at(image, location).view(batch, n, 4)
+
+    def split(self, counts: Sequence[int], grids: Sequence[tuple[int, int]]) -> list[LevelResponse]:
+        """Cut into levels of so many locations each; `joined` finds the whole again."""
+        levels: list[LevelResponse] = []
+        start = 0
+        for count, grid in zip(counts, grids, strict=True):
+            own = slice(start, start + count)
+
+            def at(image: Tensor, location: Tensor, start: int = start) -> Tensor:
+                return self._boxes_at(image, location + start)
+
+            quality = None if self.quality is None else self.quality[:, own]
+            source = None if self.source is None else self.source[:, own]
+            level = LazyResponse(self.logits[:, own], quality, None, grid, at, source)
+            level.whole = self
+            levels.append(level)
+            start += count
+        return levels
+
+
+def joined(levels: Sequence[LevelResponse]) -> LevelResponse:
+    """Levels as one response, their locations one after the other; without distributions."""
+    whole = getattr(levels[0], 'whole', None)
+    counts = [level.logits.shape[1] for level in levels]
+    same = whole is not None and all(getattr(level, 'whole', None) is whole for level in levels)
+    if same and sum(counts) == whole.logits.shape[1]:
+        return whole
+    qualities = [level.quality for level in levels if level.quality is not None]
+
+    def at(image: Tensor, location: Tensor) -> Tensor:
+        order, boxes, start = [], [], 0
+        for level, count in zip(levels, counts, strict=True):
+            own = ((location >= start) & (location < start + count)).nonzero().flatten()
+            if len(own):
+                order.append(own)
+                boxes.append(level.boxes_at(image[own], location[own] - start).float())
+            start += count
+        if not boxes:
+            return levels[0].boxes_at(image, location)
+        return torch.cat(boxes)[torch.cat(order).argsort()]
+
+    return LazyResponse(
+        torch.cat([level.logits for level in levels], dim=1),
+        torch.cat(qualities, dim=1) if len(qualities) == len(levels) else None,
+        None,
+        (1, sum(counts)),
+        at,
+    )
 
 
 @lru_cache(maxsize=64)
@@ -149,6 +198,8 @@ def family_of(head: nn.Module | None) -> Decode | None:
 )  # fmt: skip
 def decode_anchors(head: Any, bbox_pred: Tensor, priors: Tensor, level: int) -> Tensor:
     """Deltas to anchors, by the head's own bbox_coder."""
+    if len(bbox_pred) == 1:  # mmdet decodes (n, 4) twice as fast as (B, n, 4)
+        return head.bbox_coder.decode(priors, bbox_pred[0])[None]
     return head.bbox_coder.decode(priors.expand(len(bbox_pred), -1, -1), bbox_pred)
 
 

@@ -51,6 +51,11 @@ class BodyTaps(Taps):
         super().__init__(modules)
         self.group_map = group_map
 
+    def release(self) -> Taps:
+        """The maps are made of inputs, so they are made now."""
+        self.record('features', self['features'])
+        return super().release()
+
     def __contains__(self, name: str) -> bool:
         return super().__contains__('point0' if name == 'features' and not super().__contains__(name) else name)
 

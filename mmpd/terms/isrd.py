@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..align.alignment import Alignment
 from ..distill.step import Step
-from ..losses.isrd import isrd_loss
+from ..losses.isrd import isrd_loss, isrd_loss_of_blocks
 from ..modules.isrd_decoder import ISRDDecoder, isrd_scale
 from .base import Term
 
@@ -24,5 +24,10 @@ class ISRDTerm(Term):
     def forward(self, step: Step) -> dict[str, Tensor]:
         stem = step.student['stem']
         height, width = step.images_hr.shape[-2:]
-        rebuilt = self.decoder(stem, (height, width))
-        return {'loss_isrd': self.loss_weight * isrd_loss(rebuilt, step.images_hr, step.mask((height, width)))}
+        mask = step.mask((height, width))
+        blocks = self.decoder.blocks(stem, (height, width))
+        if blocks is None:
+            loss = isrd_loss(self.decoder(stem, (height, width)), step.images_hr, mask)
+        else:
+            loss = isrd_loss_of_blocks(blocks, self.decoder.activation.weight, step.images_hr, mask)
+        return {'loss_isrd': self.loss_weight * loss}

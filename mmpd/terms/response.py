@@ -12,15 +12,15 @@ from torch import Tensor
 from ..align.alignment import Alignment
 from ..distill.step import Step
 from ..errors import ConfigError
-from ..heads.base import LevelResponse
+from ..heads.base import LevelResponse, joined
 from ..losses import response as response_losses
 from .base import Term
 
 
 @dataclass(frozen=True)
 class Spots:
-    """Locations of one level whose boxes count: image (m,), location (m,), guide boxes (m, 4) in LR pixels, weight (m,)
-    in (0, 1], see `spot_weights`."""
+    """Locations of all levels, one after the other, whose boxes count: image (m,), location (m,), guide boxes (m, 4) in
+    LR pixels, weight (m,) in (0, 1], see `spot_weights`."""
 
     image: Tensor
     location: Tensor
@@ -72,17 +72,19 @@ class ResponseTerm(Term):
         self.temperature = temperature
 
     def forward(self, step: Step) -> dict[str, Tensor]:
-        pairs = []
-        for aligned, emphasis in zip(step.aligned_responses, self.emphasis(step), strict=True):
-            spots = self._spots(aligned.response, step)
-            pairs.append((step.student_responses[aligned.student], aligned, spots, emphasis))
-        normaliser = torch.stack([spots.weight.sum() for _, _, spots, _ in pairs]).sum().clamp(min=1.0)
-        losses: dict[str, list[Tensor]] = {}
-        for student, aligned, spots, emphasis in pairs:
-            level = self._level(student, aligned.response, spots, aligned.exact, normaliser, emphasis)
-            for name, loss in level.items():
-                losses.setdefault(f'{self.prefix}_{name}', []).append(loss)
-        return {name: self.loss_weight * torch.stack(values).sum() for name, values in losses.items()}
+        levels = [(step.student_responses[a.student], a.response, a.exact) for a in step.aligned_responses]
+        student, guide = joined([level[0] for level in levels]), joined([level[1] for level in levels])
+        factors = [factor for factor in self.emphasis(step) if factor is not None]
+        emphasis = torch.cat(factors, dim=1) if factors else None
+        spots = self._spots(guide, step)
+        normaliser = spots.weight.sum().clamp(min=1.0)
+        losses = self._losses(student, guide, spots, normaliser, emphasis)
+        distributions = self._distributions(levels, spots, emphasis)
+        if self.box_weight and distributions:
+            losses['dfl'] = self.box_weight * response_losses.distribution_kl(
+                *distributions, normaliser, self.temperature
+            )
+        return {f'{self.prefix}_{name}': self.loss_weight * loss for name, loss in losses.items()}
 
     def _spots(self, guide: LevelResponse, step: Step) -> Spots:
         """Where the guide is confident, and what its boxes are worth there."""
@@ -96,21 +98,19 @@ class ResponseTerm(Term):
         return Spots(image[kept], location[kept], boxes_lr[kept], weight[kept].detach())
 
     def emphasis(self, step: Step) -> Sequence[Tensor | None]:
-        """Per aligned level (B, n): factors of every loss of a location; None: 1."""
+        """Per aligned level (B, n): factors of every loss of a location; None: 1, of all levels or of none."""
         return [None] * len(step.aligned_responses)
 
-    def _level(
+    def _losses(
         self,
         student: LevelResponse,
         guide: LevelResponse,
         spots: Spots,
-        exact: bool,
         normaliser: Tensor,
         emphasis: Tensor | None = None,
     ) -> dict[str, Tensor]:
+        """Of all levels as one; emphasis (B, n)."""
         targets = guide.logits.float().sigmoid()
-        at = (spots.image, spots.location)
-        weight = (spots.weight if emphasis is None else spots.weight * emphasis[at])[None]
         losses = {
             'cls': response_losses.quality_focal_bce(student.logits, targets, normaliser, self.beta, emphasis),
         }
@@ -123,14 +123,26 @@ class ResponseTerm(Term):
                 self.beta,
                 weights=heard if emphasis is None else heard * emphasis,
             )
-        if not self.box_weight:
-            return losses
-        losses['bbox'] = self.box_weight * response_losses.weighted_giou(
-            student.boxes_at(*at)[None], spots.boxes_lr[None], weight, normaliser
-        )
-        if exact and student.distribution is not None and guide.distribution is not None:
-            distributions = (student.distribution[at][None], guide.distribution[at][None])
-            losses['dfl'] = self.box_weight * response_losses.distribution_kl(
-                *distributions, weight, normaliser, self.temperature
+        if self.box_weight:
+            at = (spots.image, spots.location)
+            weight = (spots.weight if emphasis is None else spots.weight * emphasis[at])[None]
+            losses['bbox'] = self.box_weight * response_losses.weighted_giou(
+                student.boxes_at(*at)[None], spots.boxes_lr[None], weight, normaliser
             )
         return losses
+
+    def _distributions(
+        self, levels: Sequence[tuple[LevelResponse, LevelResponse, bool]], spots: Spots, emphasis: Tensor | None
+    ) -> list[Tensor]:
+        """Distributions (1, m, 4, R) of student and guide, and weights (1, m), at the spots of the levels that compare
+        them; [] where none does."""
+        found, start = [], 0
+        for student, guide, exact in levels:
+            count = student.logits.shape[1]
+            if exact and student.distribution is not None and guide.distribution is not None:
+                own = (spots.location >= start) & (spots.location < start + count)
+                at = (spots.image[own], spots.location[own] - start)
+                weight = spots.weight[own] if emphasis is None else spots.weight[own] * emphasis[at[0], at[1] + start]
+                found.append((student.distribution[at], guide.distribution[at], weight))
+            start += count
+        return [torch.cat(parts)[None] for parts in zip(*found, strict=True)]
