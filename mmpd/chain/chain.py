@@ -31,6 +31,7 @@ CHAIN_KEYS = {
     'task',
     'guide_cache',
     'guide_cache_half',
+    'guide_cache_dir',
 }
 
 

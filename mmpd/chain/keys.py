@@ -49,7 +49,7 @@ ELSEWHERE = {
 }
 """Keys that are not of `data` → what does it."""
 KINDS: dict[str, Any] = {
-    **dict.fromkeys(('student_pyramid', 'reduction', 'save_best', 'task'), str),
+    **dict.fromkeys(('student_pyramid', 'reduction', 'save_best', 'task', 'guide_cache_dir'), str),
     **dict.fromkeys(('stages', 'data', 'schedule', 'optim_wrapper', 'default_hooks', 'randomness'), Mapping),
     **dict(
         ratio=(int, float, str), pretrained=bool, guide_cache=(int, float), guide_cache_half=bool, custom_hooks=list

@@ -85,7 +85,7 @@ def stage_model(stage: Stage, checkpoints: Mapping[str, str]) -> ConfigDict:
         align=stage.entry.get('align', 'auto'),
         terms=stage.entry.terms,
         guide_cache=stage.chain_config.get('guide_cache', 0),
-        **(dict(guide_cache_half=True) if stage.chain_config.get('guide_cache_half') else {}),
+        **{key: value for key in ('guide_cache_half', 'guide_cache_dir') if (value := stage.chain_config.get(key))},
     )
 
 

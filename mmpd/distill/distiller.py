@@ -36,6 +36,7 @@ class Distiller(BaseModel):
         align: AFP plan: 'auto', 'window' or 'resample'.
         guide_cache: MiB of guide outputs to keep, see `mmpd.distill.guide_cache`; 0: run the guide in every step.
         guide_cache_half: keep them in float16.
+        guide_cache_dir: keep them in this folder, for every training with this guide, see `mmpd.distill.guide_store`.
 
     Raises:
         ConfigError: different class counts, no terms, or a term that makes no sense for this pair.
@@ -51,6 +52,7 @@ class Distiller(BaseModel):
         align: str = 'auto',
         guide_cache: float = 0,
         guide_cache_half: bool = False,
+        guide_cache_dir: str | None = None,
     ) -> None:
         frozen = Frozen(guide, guide_checkpoint)
         student_net: Any = MODELS.build(student)
@@ -60,7 +62,9 @@ class Distiller(BaseModel):
         )
         self.student: Any = student_net
         self.frozen = frozen
-        self.guide_cache = GuideCache(guide_cache, guide_cache_half) if guide_cache else None
+        self.guide_cache = None
+        if guide_cache or guide_cache_dir:
+            self.guide_cache = GuideCache(guide_cache, guide_cache_half, guide_cache_dir, frozen.digest)
         self.guide_view, self.student_view = view_of(frozen.module), view_of(student_net)
         self._check_class_counts()
         self.alignment = Alignment(self.guide_view, self.student_view, exact_ratio, align)
@@ -92,6 +96,8 @@ class Distiller(BaseModel):
         """
         super().init_weights()
         self.frozen.load()
+        if self.guide_cache:
+            self.guide_cache.forget()
 
     def _apply(self, fn: Any, recurse: bool = True) -> Distiller:
         """`.to()`, `.cuda()`, `.half()`: the guide goes where the student goes."""

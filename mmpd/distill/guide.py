@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from typing import Any
 
 import torch
@@ -24,6 +26,7 @@ class Frozen:
     """
 
     def __init__(self, config: dict, checkpoint: str | None) -> None:
+        self._config = json.dumps(config, sort_keys=True, default=str)
         self.module: Any = MODELS.build(config)
         self.module.eval().requires_grad_(False)
         self.checkpoint = checkpoint
@@ -42,6 +45,14 @@ class Frozen:
         load_into(self.module, self.checkpoint)
         self.module.eval().requires_grad_(False)
         self.loaded = True
+
+    def digest(self) -> str:
+        """Of the architecture and of every parameter and buffer as they are now: two guides never share it."""
+        digest = hashlib.blake2b(self._config.encode(), digest_size=16)
+        for name, tensor in self.module.state_dict().items():
+            digest.update(f'{name} {tensor.dtype} {tuple(tensor.shape)}'.encode())
+            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Frozen:
         return self

@@ -2,18 +2,21 @@
 
 The guide's forward on HR images dominates a step, and a frozen network gives the same output for the same image. With
 augmentations that have few outcomes (flips), every image comes back; so outputs are kept under a digest of the image's
-own pixels, which is right whatever the augmentation: with random crops it merely never hits.
+own pixels, which is right whatever the augmentation: with random crops it merely never hits. In main memory they serve
+one training; on disk (`guide_store.py`) all trainings that have this guide.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
+from .guide_store import GuideStore
 from .taps import Taps
 
 if TYPE_CHECKING:
@@ -34,29 +37,50 @@ class GuideCache:
         mebibytes: size limit of the kept outputs, of main memory and per process; the GPU holds those of its batch.
         half: keep float32 outputs in float16, twice as many images. Every output is rounded so, kept or not: whether an
             image is found must not change what is learned, or a resumed run would differ.
+        folder: keep them there as well, without a limit but the disk's; what memory has no room for is found there.
+        guide: gives the digest of the guide, which names its outputs in `folder`.
 
     Attributes:
         error: largest rounding error seen in the first images, over the largest value of its tensor.
     """
 
-    def __init__(self, mebibytes: float, half: bool = False) -> None:
+    def __init__(
+        self,
+        mebibytes: float,
+        half: bool = False,
+        folder: str | None = None,
+        guide: Callable[[], str] | None = None,
+    ) -> None:
         self.limit = int(mebibytes * 2**20)
         self.half = half
+        self.folder = folder
+        self.guide = guide
         self.error = 0.0
-        self.size = 0
-        self.hits = 0
-        self.misses = 0
-        self._kept: dict[bytes, dict[str, Any]] = {}
+        self.forget()
+
+    def forget(self) -> None:
+        """Drop everything: the guide has other weights now."""
+        self.size = self.hits = self.found = self.misses = 0
+        self._kept: dict[str, dict[str, Any]] = {}
+        self._store: GuideStore | None = None
+
+    @property
+    def store(self) -> GuideStore | None:
+        """Of the guide as it is when it is first asked for: its weights are loaded after it is built."""
+        if self._store is None and self.folder and self.guide:
+            self._store = GuideStore(self.folder, self.guide())
+        return self._store
 
     def summary(self) -> str:
         """Hit rate since the last summary and size, for the log."""
-        seen = max(self.hits + self.misses, 1)
+        seen = max(self.hits + self.found + self.misses, 1)
         rounded = f', in float16: rounded by up to {self.error:.1e} of the largest value' if self.half else ''
+        on_disk = f' ({self.found} on disk in {self.store.folder})' if self.store else ''
         text = (
-            f'guide cache: {self.hits / seen:.1%} of {seen} images found, {len(self._kept)} images kept in '
-            f'{self.size / 2**20:.0f} of {self.limit / 2**20:.0f} MiB{rounded}'
+            f'guide cache: {(self.hits + self.found) / seen:.1%} of {seen} images found{on_disk}, {len(self._kept)} '
+            f'images kept in {self.size / 2**20:.0f} of {self.limit / 2**20:.0f} MiB{rounded}'
         )
-        self.hits = self.misses = 0
+        self.hits = self.found = self.misses = 0
         return text
 
     def run(self, view: NetworkView, images: Tensor, with_head: bool) -> Taps:
@@ -73,21 +97,34 @@ class GuideCache:
         return taps
 
     def _one(self, view: NetworkView, image: Tensor, with_head: bool) -> dict[str, Any]:
-        pixels = image.contiguous().cpu().numpy()
-        key = hashlib.blake2b(pixels.tobytes() + repr((pixels.shape, with_head)).encode(), digest_size=16).digest()
+        key = self._key(image, with_head)
         if key in self._kept:
             self.hits += 1
             return self._kept[key]
+        output = self.store.read(key) if self.store else None
+        if output is not None:
+            self.found += 1
+            return output
         self.misses += 1
         taps = view.run(image[None], with_head)
         output = {name: pytree.tree_map(Tensor.cpu, taps[name]) for name in ('features', 'head') if name in taps}
         if self.half:
             output = pytree.tree_map(self._rounded, output)
+        if self.store:
+            self.store.write(key, output)
         size = sum(leaf.nbytes for leaf in pytree.tree_leaves(output) if isinstance(leaf, Tensor))
         if self.size + size <= self.limit:
             self._kept[key] = output
             self.size += size
         return output
+
+    def _key(self, image: Tensor, with_head: bool) -> str:
+        """Digest of the image and of all that decides a guide's output but the guide itself."""
+        pixels = image.contiguous().cpu().numpy()
+        kind = image.device.type
+        precision = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else image.dtype
+        how = pixels.shape, with_head, self.half, kind, str(precision), torch.__version__
+        return hashlib.blake2b(pixels.tobytes() + repr(how).encode(), digest_size=16).hexdigest()
 
     def _rounded(self, leaf: Tensor) -> Tensor:
         half = leaf.half()

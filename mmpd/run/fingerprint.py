@@ -59,7 +59,9 @@ def _content(config: Config) -> dict[str, Any]:
         if part.get('ann_file') and listed.is_file():
             part.update(ann_file=_hash(listed), data_root=None)
         if 'guide_cache' in part:
-            part['guide_cache'] = bool(part['guide_cache'])  # how much is kept changes nothing
+            # how much is kept, and where, changes nothing; that the guide sees one image at a time changes rounding
+            folder = part.pop('guide_cache_dir', None)
+            part['guide_cache'] = bool(part['guide_cache'] or folder)
     imports = content.get('custom_imports', {}).get('imports', [])
     content['custom_imports'] = {**content.get('custom_imports', {}), 'imports': [MOVED.get(n, n) for n in imports]}
     return content
