@@ -1,9 +1,9 @@
 """Responses where guide and student have other priors: the student hears of an object where it is trained on it (ours).
 
 The guide's objects (its confident boxes after NMS) are handed to the student's own assigner, as if they were ground
-truth; each location that it makes positive hears the object's scores and box. Every other location hears the guide's
-nearest one in place and size, but never of an object: that object has its place elsewhere. Candidates tied to the same
-anchor *index* put 56 % of the guide's positives on what the student is trained to call background at ratio 3.
+truth; each location that it makes positive hears the object's scores and box. A small object has few positives in LR:
+where more locations of the guide speak of it, the ones nearest to it hear the others, up to nine in all. Every other
+location hears the guide's nearest one in place and size, but of no object: that object has its place elsewhere.
 
 Legend: n = student locations, N = guide locations of all levels, in the order (level, h, w, A); B = batch.
 """
@@ -17,8 +17,9 @@ from functools import lru_cache
 from typing import Any
 
 import torch
+from mmdet.models.task_modules.coders import DistancePointBBoxCoder
 from torch import Tensor, nn
-from torchvision.ops import batched_nms
+from torchvision.ops import batched_nms, box_iou
 
 from ..heads.assign import batch_assigned
 from ..heads.base import LazyResponse, LevelResponse, joined
@@ -28,6 +29,8 @@ OBJECT_SCORE = 0.2
 """Best score from which a guide location speaks of an object; what is below it is heard where it is said."""
 NMS_IOU = 0.5
 MAX_CANDIDATES, MAX_OBJECTS = 1000, 100
+SPREAD, SPREAD_IOU = 9, 0.1
+"""An object is heard at up to so many locations (ATSS's k), as far as their priors overlap with it by this IoU."""
 CENTRE_RADIUS = 1.5
 
 Grids = tuple[tuple[int, int], ...]
@@ -35,11 +38,17 @@ Grids = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True)
 class Objects:
-    """Objects of one image, the least confident first: the guide location that speaks of each (m,), and its box (m, 4)
-    in HR pixels."""
+    """Objects of one image, the least confident first.
 
-    location: Tensor
+    Attributes:
+        boxes: (m, 4) in HR pixels.
+        counts: (m,) guide locations that speak of each object, at least 1.
+        speakers: (counts.sum(),) those locations, object by object, the surest first.
+    """
+
     boxes: Tensor
+    counts: Tensor
+    speakers: Tensor
 
 
 def guide_objects(guide: LevelResponse) -> list[Objects]:
@@ -62,8 +71,16 @@ def guide_objects(guide: LevelResponse) -> list[Objects]:
     parts = [part.split(counts) for part in (location, guide.boxes_at(image, location), best, classes)]
     found = []
     for places, boxes, scores, labels in zip(*parts, strict=True):
+        if not len(places):
+            found.append(Objects(boxes, places, places))
+            continue
         kept = batched_nms(boxes, scores, labels, NMS_IOU)[:MAX_OBJECTS].flip(0)
-        found.append(Objects(places[kept], boxes[kept]))
+        overlap = box_iou(boxes, boxes[kept]) * (labels[:, None] == labels[kept])
+        overlap[kept, torch.arange(len(kept), device=kept.device)] = 2.0  # each object is its own
+        speaker, which = ((overlap >= NMS_IOU) & (overlap == overlap.amax(dim=1, keepdim=True))).nonzero(as_tuple=True)
+        order = scores[speaker].argsort(descending=True, stable=True)
+        order = order[which[order].argsort(stable=True)]
+        found.append(Objects(boxes[kept], which.bincount(minlength=len(kept)), places[speaker[order]]))
     return found
 
 
@@ -107,6 +124,53 @@ def place_by_size(levels: Sequence[Level], grids: Grids, boxes: Tensor) -> Tenso
             placed = torch.where(taken.any(dim=1), mine[taken.int().argmax(dim=1)] + 1, 0)
         parts.append(placed.repeat_interleave(max(len(level.anchors), 1)))
     return torch.cat(parts)
+
+
+@lru_cache(maxsize=64)
+def prior_boxes(levels: tuple[Level, ...], grids: Grids, device: torch.device) -> Tensor:
+    """(n, 4) priors of all levels in their network's pixels; those of points have the side of their typical object."""
+    parts = []
+    for level, grid in zip(levels, grids, strict=True):
+        rows, columns = ((torch.arange(n) + level.offset) * level.stride for n in grid)
+        centres = torch.stack(torch.meshgrid(columns, rows, indexing='xy'), dim=-1).reshape(-1, 1, 2)
+        halves = torch.tensor(_shapes(level)) / 2
+        parts.append(torch.cat([centres - halves, centres + halves], dim=2).reshape(-1, 4))
+    return torch.cat(parts).to(device)
+
+
+def spread(
+    placed: Tensor, priors: Tensor, boxes: Tensor, counts: Tensor, inside: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """More locations for objects with few positives: as many as speak of them, at most SPREAD, the nearest first.
+
+    Nearest is the largest IoU of prior and box, above SPREAD_IOU; a location goes to the nearest of such objects.
+
+    Args:
+        placed: (n,) see `place_objects`. priors: (n, 4). boxes: (m, 4), in the same pixels. counts: (m,).
+        inside: the centre of a prior must lie in the box, for heads that measure distances from it to the sides.
+
+    Returns:
+        location, object, rank: (e,) each; rank: which of the object's locations it is, after its positives.
+    """
+    positives = placed.clamp(min=0).bincount(minlength=len(boxes) + 1)[1:]
+    short = (counts.clamp(max=SPREAD) - positives).clamp(min=0)
+    few = short.nonzero().flatten()
+    free = (placed <= 0).nonzero().flatten()
+    if not len(few) or not len(free):
+        return few[:0], few[:0], few[:0]
+    overlap = box_iou(priors[free], boxes[few])
+    if inside:
+        centres = (priors[free, :2] + priors[free, 2:])[:, None] / 2
+        overlap = overlap * ((centres > boxes[few, :2]) & (centres < boxes[few, 2:])).all(dim=2)
+    near, which = overlap.max(dim=1)
+    order = near.argsort(descending=True, stable=True)
+    order = order[near[order] > SPREAD_IOU]
+    order = order[which[order].argsort(stable=True)]
+    which, location = few[which[order]], free[order]
+    found = which.bincount(minlength=len(boxes))
+    rank = torch.arange(len(which), device=which.device) - (found.cumsum(0) - found)[which]
+    kept = rank < short[which]
+    return location[kept], which[kept], (positives[which] + rank)[kept]
 
 
 @lru_cache(maxsize=64)
@@ -177,15 +241,22 @@ def placed_responses(
     # of two objects for one location mmdet's assigners let the last win: the surer one
     objects = guide_objects(whole)
     placed = place_objects(head, plan.student, grids, [found.boxes / float(plan.ratio) for found in objects])
-    images, location = (placed > 0).nonzero(as_tuple=True)
-    starts = placed.new_tensor([0, *(len(found.location) for found in objects)]).cumsum(0)[:-1]
-    speakers = torch.cat([found.location for found in objects])
-    index[images, location] = speakers[starts[images] + placed[images, location] - 1]
+    inside = isinstance(getattr(head, 'bbox_coder', None), DistancePointBBoxCoder)
+    priors = prior_boxes(plan.student, grids, index.device)
+    for image, (found, own) in enumerate(zip(objects, placed, strict=True)):
+        if len(found.boxes):
+            start = found.counts.cumsum(0) - found.counts
+            taken = (own > 0).nonzero().flatten()
+            index[image, taken] = found.speakers[start[own[taken] - 1]]
+            location, which, rank = spread(own, priors, found.boxes / float(plan.ratio), found.counts, inside)
+            index[image, location] = found.speakers[start[which] + rank]
+            own[location] = which + 1
     logits = whole.logits.gather(1, index[..., None].expand(-1, -1, whole.logits.shape[2]))
     quiet = math.log(OBJECT_SCORE / (1 - OBJECT_SCORE))
     logits = torch.where(placed[..., None] == 0, logits.clamp(max=quiet), logits)
     quality = None if whole.quality is None else whole.quality.gather(1, index)
     if quality is not None and hasattr(head, 'loss_centerness'):
+        images, location = (placed > 0).nonzero(as_tuple=True)
         boxes = whole.boxes_at(images, index[images, location])
         quality[images, location] = centerness(plan, grids, location, boxes).to(quality)
     return _split(plan, whole, grids, logits, quality, index)

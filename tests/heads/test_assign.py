@@ -1,13 +1,11 @@
 """Where a head's own assigner puts objects, against the targets that mmdet trains the head on."""
 
-from mmpd.heads import assign
 from mmpd.heads.assign import assigned, level_grids
 from tests.heads.test_heads import GN, HEADS, SQUARES
 from tests.toys import build_model
 
 import pytest
 import torch
-from mmdet.models.task_modules.assigners import MaxIoUAssigner
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 
@@ -62,34 +60,6 @@ def test_anchor_heads_are_trained_on_what_is_said(name, ignored):
     if name == 'rpn':
         found = found.clamp(max=1)
     assert (found > 0).any() and torch.equal(found, expected)
-
-
-@pytest.mark.parametrize('name', TRAINED)
-@pytest.mark.parametrize('at_once', [1, 10**9])
-def test_a_batch_is_its_images_one_by_one(name, at_once, monkeypatch):
-    monkeypatch.setattr(assign, 'MAX_OVERLAPS', at_once)
-    head = build(name)
-    grids = level_grids([stride[0] for stride in head.prior_generator.strides], SIZE)
-    images = [BOXES, NONE, BOXES[1:2], BOXES.flip(0)]
-    found = assign.batch_assigned(head, grids, SIZE, images)
-    assert (found[1] == -1).all() and (found > 0).any()
-    for row, boxes in zip(found, images, strict=True):
-        if len(boxes):
-            assert torch.equal(row, assigned(head, grids, SIZE, boxes, NONE))
-
-
-@pytest.mark.parametrize('gt_max_assign_all', [True, False])
-@pytest.mark.parametrize('min_pos_iou', [0.0, 0.3])
-def test_max_iou_is_mmdets(gt_max_assign_all, min_pos_iou):
-    """Boxes that share their best prior, and one that meets none."""
-    assigner = MaxIoUAssigner(0.5, 0.4, min_pos_iou, gt_max_assign_all=gt_max_assign_all, ignore_iof_thr=-1)
-    priors = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 10], [20, 0, 30, 10], [50, 50, 60, 60], [0, 20, 10, 30]])
-    boxes = torch.tensor([[0.0, 0, 10, 5], [0, 0, 5, 10], [20, 0, 30, 9], [21, 0, 31, 10], [80, 80, 90, 90]])
-    gt = InstanceData(bboxes=boxes, labels=torch.zeros(len(boxes), dtype=torch.long))
-    expected = assigner.assign(InstanceData(priors=priors), gt).gt_inds
-    images = [boxes[:2], boxes, boxes[:0]]
-    found = assign.max_iou_assigned(assigner, images, priors)
-    assert torch.equal(found[1], expected) and (found[2] == -1).all()
 
 
 @pytest.mark.parametrize('centre', [False, True])

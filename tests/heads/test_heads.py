@@ -1,6 +1,6 @@
 """A head's raw outputs as boxes and scores, against mmdet's own post-processing."""
 
-from mmpd.heads.base import LevelResponse, family_of, head_levels, joined, register_family, responses
+from mmpd.heads.base import LevelResponse, family_of, head_levels, register_family, responses
 from tests.toys import build_model, toy_retinanet
 
 import pytest
@@ -173,21 +173,3 @@ def test_a_registered_family_serves_subclasses(monkeypatch):
 def test_scores_are_probabilities_times_quality():
     response = LevelResponse(torch.zeros(1, 1, 2), torch.zeros(1, 1, 4), torch.zeros(1, 1), None, (1, 1))
     torch.testing.assert_close(response.scores(), torch.full((1, 1, 2), 0.25))
-
-
-def test_levels_as_one_say_what_each_says():
-    levels = [
-        LevelResponse(torch.randn(2, n, 3), torch.rand(2, n, 4), torch.randn(2, n), None, (1, n)) for n in (6, 1, 4)
-    ]
-    whole = joined(levels)
-    image, location = torch.tensor([0, 0, 1, 1, 1]), torch.tensor([9, 2, 6, 0, 10])
-    expected = torch.cat([level.boxes for level in levels], dim=1)
-    assert torch.equal(whole.boxes_at(image, location), expected[image, location])
-    assert torch.equal(whole.boxes, expected)
-    assert torch.equal(whole.confidence(), torch.cat([level.confidence() for level in levels], dim=1))
-    assert whole.boxes_at(image[:0], location[:0]).shape == (0, 4)
-    parts = whole.split([6, 1, 4], [level.grid for level in levels])
-    for part, level in zip(parts, levels, strict=True):
-        assert torch.equal(part.boxes, level.boxes) and torch.equal(part.quality, level.quality)
-    assert joined(parts) is whole and joined(parts[:2]) is not whole
-    assert torch.equal(joined(parts[1:]).boxes, expected[:, 6:])

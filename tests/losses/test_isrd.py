@@ -1,6 +1,6 @@
 """ISRD: the shape rule at every ratio, and what the decoder is."""
 
-from mmpd.losses.isrd import isrd_loss, isrd_loss_of_blocks
+from mmpd.losses.isrd import isrd_loss
 from mmpd.modules.isrd_decoder import ISRDDecoder, isrd_scale
 
 import pytest
@@ -68,24 +68,3 @@ def test_gradient_reaches_stem_and_decoder():
     decoder, stem = ISRDDecoder(2, 2), torch.randn(1, 2, 3, 3, requires_grad=True)
     isrd_loss(decoder(stem, (6, 6)), torch.randn(1, 3, 6, 6), torch.ones(1, 1, 6, 6, dtype=torch.bool)).backward()
     assert stem.grad.abs().sum() > 0 and all(p.grad.abs().sum() > 0 for p in decoder.parameters())
-
-
-@pytest.mark.parametrize('padded', [False, True])
-@pytest.mark.parametrize('slope', [0.25, -0.5])
-def test_the_loss_of_blocks_is_that_of_the_image_in_value_and_gradient(padded, slope):
-    torch.manual_seed(0)
-    decoder, image = ISRDDecoder(5, 4), torch.randn(2, 3, 12, 16)
-    torch.nn.init.constant_(decoder.activation.weight, slope)
-    valid = torch.ones(2, 1, 12, 16, dtype=torch.bool) if padded else None
-    if valid is not None:
-        valid[0, :, 7:], valid[1, :, :, 9:] = False, False
-    stem = torch.randn(2, 5, 3, 4, requires_grad=True)
-    stem.data[0, :, 0, 0] = 0  # where PReLU bends
-    leaves = [stem, *decoder.parameters()]
-    slow = isrd_loss(decoder(stem, (12, 16)), image, valid)
-    fast = isrd_loss_of_blocks(decoder.blocks(stem, (12, 16)), decoder.activation.weight, image, valid)
-    torch.testing.assert_close(fast, slow, atol=1e-6, rtol=1e-6)
-    pairs = zip(torch.autograd.grad(3 * fast, leaves), torch.autograd.grad(3 * slow, leaves), strict=True)
-    for own, theirs in pairs:
-        torch.testing.assert_close(own, theirs, atol=1e-6, rtol=1e-5)
-    assert decoder.blocks(stem, (11, 16)) is None  # a crop is no matter of blocks

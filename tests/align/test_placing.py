@@ -1,0 +1,125 @@
+"""Where a student hears of the guide's objects: a loop over the definition, and small objects by hand."""
+
+from mmpd.align.placing import SPREAD, SPREAD_IOU, guide_objects, placed_responses, prior_boxes, spread
+from mmpd.align.plan import Level
+from mmpd.heads.assign import level_grids
+from mmpd.heads.base import LevelResponse, level_priors
+from tests.align.test_oracle import pair
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torchvision.ops import box_iou
+
+CPU = torch.device('cpu')
+
+
+def naive_spread(placed, priors, boxes, counts, inside):
+    """The definition: {location: (object, rank)}, each object's nearest free locations after its own positives."""
+    iou = box_iou(priors, boxes)
+    positives = [int((placed == which + 1).sum()) for which in range(len(boxes))]
+    short = [min(int(count), SPREAD) - own for count, own in zip(counts, positives, strict=True)]
+    wanted: dict[int, list] = {which: [] for which, n in enumerate(short) if n > 0}
+    for location in (placed <= 0).nonzero().flatten().tolist():
+        x, y = ((priors[location, :2] + priors[location, 2:]) / 2).tolist()
+        near = {}
+        for which in wanted:
+            left, top, right, bottom = boxes[which].tolist()
+            if not inside or (left < x < right and top < y < bottom):
+                near[which] = float(iou[location, which])
+        if near and max(near.values()) > SPREAD_IOU:
+            nearest = max(near, key=lambda which: (near[which], -which))
+            wanted[nearest].append((-near[nearest], location))
+    return {
+        location: (which, positives[which] + rank)
+        for which, places in wanted.items()
+        for rank, (_, location) in enumerate(sorted(places)[: short[which]])
+    }
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 4), st.booleans())
+def test_spreading_is_what_a_loop_over_its_definition_says(seed, n, inside):
+    generator = torch.Generator().manual_seed(seed)
+    corners = torch.rand(n, 2, generator=generator) * 40
+    boxes = torch.cat([corners, corners + 3 + torch.rand(n, 2, generator=generator) * 20], 1)
+    levels = (Level(4.0, ((6.0, 6.0), (9.0, 9.0))), Level(8.0, ((14.0, 14.0), (20.0, 20.0))))
+    priors = prior_boxes(levels, ((12, 12), (6, 6)), CPU)
+    placed = torch.randint(-1, 1, (len(priors),), generator=generator)
+    some = torch.randperm(len(priors), generator=generator)[:5]
+    placed[some] = torch.randint(1, n + 1, (5,), generator=generator)
+    counts = torch.randint(1, 15, (n,), generator=generator)
+    location, which, rank = (found.tolist() for found in spread(placed, priors, boxes, counts, inside))
+    made = {at: (own, r) for at, own, r in zip(location, which, rank, strict=True)}
+    assert made == naive_spread(placed, priors, boxes, counts, inside)
+    assert len(made) == len(location) and all(r < counts[own] for own, r in made.values())
+
+
+@pytest.mark.parametrize('family', ['retina', 'fcos', 'gfl'])
+def test_priors_are_those_of_the_head(family):
+    alignment = pair(family, '4')
+    levels = alignment.plan.student
+    grids = level_grids([level.stride for level in levels], (64, 48))
+    made = prior_boxes(tuple(levels), tuple(grids), CPU)
+    own = torch.cat(
+        [
+            level_priors(alignment.student.head.prior_generator, level, grid, torch.device('cpu'))
+            for level, grid in enumerate(grids)
+        ]
+    )
+    centres = (made[:, :2] + made[:, 2:]) / 2
+    assert torch.allclose(
+        made if family != 'fcos' else centres, own[:, : made.shape[1] if family != 'fcos' else 2], atol=1e-4
+    )
+
+
+def guide_of(grid, stride, spoken: dict[int, tuple[float, list[float]]]) -> LevelResponse:
+    """One level with one prior a cell that says nothing but what `spoken` names: location → (logit, box)."""
+    n = grid[0] * grid[1]
+    logits, boxes = torch.full((1, n, 2), -8.0), torch.zeros(1, n, 4)
+    for location, (logit, box) in spoken.items():
+        logits[0, location, 1], boxes[0, location] = logit, torch.tensor(box)
+    return LevelResponse(logits, boxes, None, None, grid)
+
+
+def test_speakers_of_an_object_are_counted_and_the_surest_comes_first():
+    one, close, other = [10.0, 10, 30, 30], [11.0, 11, 31, 31], [80.0, 80, 99, 99]
+    guide = guide_of((4, 4), 8, {1: (1.0, one), 2: (3.0, close), 5: (2.0, one), 9: (0.5, other), 3: (-3.0, one)})
+    (objects,) = guide_objects(guide)
+    assert objects.boxes.tolist() == [other, close]  # the least confident first
+    assert objects.counts.tolist() == [1, 3] and objects.speakers.tolist() == [9, 2, 5, 1]
+
+
+def test_an_image_without_objects_has_none():
+    guide = guide_of((4, 4), 8, {})
+    (objects,) = guide_objects(guide)
+    assert len(objects.boxes) == len(objects.speakers) == len(objects.counts) == 0
+
+
+@pytest.mark.parametrize('family', ['retina', 'gfl'])
+def test_what_many_locations_say_of_an_object_is_heard_at_many(family):
+    """A small object has one or two positives in LR, and the guide speaks of it at many."""
+    alignment = pair(family, '4')
+    box = torch.tensor([100.0, 100, 148, 148])
+    levels = alignment.plan.guide
+    grids = level_grids([level.stride for level in levels], (240, 320))
+    speaking = box_iou(prior_boxes(tuple(levels), tuple(grids), CPU), box[None])[:, 0].topk(8).indices
+    guide, start = [], 0
+    for level, grid in zip(levels, grids, strict=True):
+        n = grid[0] * grid[1] * len(level.anchors)
+        logits = torch.full((1, n, 2), -8.0)
+        logits[0, speaking[(speaking >= start) & (speaking < start + n)] - start, 1] = 2.0
+        guide.append(LevelResponse(logits, box.expand(1, n, 4).clone(), None, None, grid))
+        start += n
+    student = alignment.plan.student
+    lr_grids = level_grids([level.stride for level in student], (60, 80))
+    heard = placed_responses(alignment.plan, alignment.student.head, guide, lr_grids)
+    told = torch.cat([level.logits[0, :, 1] > 0 for level in heard])
+    priors = prior_boxes(tuple(student), tuple(lr_grids), CPU)[told]
+    assert (box_iou(priors, box[None] / 4) > SPREAD_IOU).all()
+    if family == 'retina':
+        assert told.sum() == 8
+    else:  # its sides are distances from the centre of a prior: only those inside can have the box
+        centres = (priors[:, :2] + priors[:, 2:]) / 2
+        assert ((centres > 25) & (centres < 37)).all()
