@@ -39,7 +39,7 @@ def test_centerness_is_heard_only_where_the_guide_sees_an_object(tmp_path):
         guide = LevelResponse(logits, boxes, torch.tensor([quality]), None, (1, 2))
         student = LevelResponse(logits, boxes, torch.zeros(1, 2), None, (1, 2))
         spots = Spots(torch.tensor([0, 0]), torch.tensor([0, 1]), boxes[0], torch.ones(2))
-        level = term._level(student, guide, spots, True, torch.tensor(1.0))
+        level = term._losses(student, guide, spots, torch.tensor(1.0), None)
         return float(level['quality'])
 
     assert loss([5.0, 0.0]) == pytest.approx(0.0, abs=1e-6)
