@@ -16,6 +16,7 @@ from ..runtime.images import pad_to_ratio
 
 __all__ = ['REDUCTIONS', 'operator_of', 'pad_to_ratio', 'parse_ratio', 'reduce_image']
 
+MAX_DENOMINATOR = 16
 REDUCTIONS = Registry('reduction operator')
 """Functions `(img_hr (H, W, 3), (w, h) of the LR image in pixels) -> img_lr (h, w, 3)`."""
 
@@ -23,20 +24,20 @@ REDUCTIONS = Registry('reduction operator')
 def parse_ratio(value: int | float | str | Fraction) -> Fraction:
     """`ratio` of a config as an exact fraction ≥ 1.
 
-    A string `'4/3'` is the way to write a ratio that no float holds, and is taken as written; floats become the nearest
-    p/q with q ≤ 16.
+    A string `'4/3'` is the way to write a ratio that no float holds. A float is one that is meant exactly, 1.5.
 
     Raises:
-        ConfigError: not a number, or below 1.
+        ConfigError: not a number, a float such as 1.3333 (no p/q with q ≤ 16), or below 1.
     """
     try:
         ratio = Fraction(value)
-        if isinstance(value, float):
-            ratio = ratio.limit_denominator(16)
     except (TypeError, ValueError, ArithmeticError) as error:  # 1/0 and inf are arithmetic errors
         raise ConfigError(
             f"ratio = {value!r} is no number: write an integer such as 2, or a string such as '3/2'"
         ) from error
+    if isinstance(value, float) and ratio.denominator > MAX_DENOMINATOR:
+        near = ratio.limit_denominator(MAX_DENOMINATOR)
+        raise ConfigError(f"ratio = {value!r} is no fraction of small numbers: did you mean '{near}'?")
     if ratio < 1:
         raise ConfigError(f'ratio = {value!r} is below 1: it is HR side / LR side, so 2 halves both sides')
     return ratio

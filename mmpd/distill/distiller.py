@@ -169,6 +169,19 @@ def weighed(weight: float, losses: dict[str, Any]) -> dict[str, Any]:
 def _build_term(name: str, config: dict, alignment: Alignment) -> nn.Module:
     """Raises ConfigError naming the term where its type or an argument is unknown."""
     try:
-        return MODELS.build(config, default_args=dict(alignment=alignment))
+        return MODELS.build(_without_retired(name, config), default_args=dict(alignment=alignment))
     except (KeyError, TypeError) as error:
         raise ConfigError(f'terms.{name} = {dict(config)!r} cannot be built: {error}') from error
+
+
+def _without_retired(name: str, config: dict) -> dict:
+    """A term's config without the options that it no longer has, which configs of earlier versions may hold."""
+    kind = config['type'] if isinstance(config['type'], type) else MODELS.get(config['type'])
+    retired = getattr(kind, 'retired', {})
+    for key, value in retired.items():
+        if key in config and config[key] != value:
+            raise ConfigError(
+                f'terms.{name}.{key} = {config[key]!r}: the option is gone, and the term does what {value!r} did; '
+                'remove it'
+            )
+    return {key: value for key, value in config.items() if key not in retired}

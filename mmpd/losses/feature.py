@@ -70,17 +70,6 @@ def mse_loss(student: Tensor, guide: Tensor, valid: Tensor | None = None) -> Ten
     return ((student - guide.detach()).square() * mask).sum() / mask.sum().clamp(min=1)
 
 
-def cwd_loss(student: Tensor, guide: Tensor, valid: Tensor | None = None, temperature: float = 1.0) -> Tensor:
-    """KL between the channels' spatial softmax distributions (CWD, Shu et al. 2021, eq. 3), mean over B and C, × T²."""
-    flat_student, flat_guide = student.flatten(2) / temperature, guide.detach().flatten(2) / temperature
-    if valid is not None:
-        hidden = ~valid.expand_as(student).flatten(2)
-        flat_student, flat_guide = flat_student.masked_fill(hidden, -1e4), flat_guide.masked_fill(hidden, -1e4)
-    log_student, log_guide = F.log_softmax(flat_student, dim=2), F.log_softmax(flat_guide, dim=2)
-    kl = (log_guide.exp() * (log_guide - log_student)).sum(dim=2)
-    return kl.mean() * temperature**2
-
-
 def _standardise(feature: Tensor, valid: Tensor | None, cells: int) -> tuple[Tensor, Tensor]:
     """(B, C, h, w) with zero mean and unit variance per channel over the valid cells; zero elsewhere, and if flat.
 
@@ -104,4 +93,4 @@ def _channel_sums(a: Tensor, b: Tensor) -> Tensor:
     return (a * b).sum(dim=(0, 2, 3), keepdim=True)
 
 
-FEATURE_LOSSES: dict[str, Callable[..., Tensor]] = {'pkd': pkd_loss, 'mse': mse_loss, 'cwd': cwd_loss}
+FEATURE_LOSSES: dict[str, Callable[..., Tensor]] = {'pkd': pkd_loss, 'mse': mse_loss}

@@ -14,10 +14,8 @@ from torch.autograd.function import once_differentiable
 from torchvision.ops import box_iou, generalized_box_iou_loss
 
 
-def quality_focal_bce(
-    logits: Tensor, targets: Tensor, normaliser: Tensor, beta: float = 2.0, weights: Tensor | None = None
-) -> Tensor:
-    """Σ w · |t - σ(z)|^β · BCE(z, t) / normaliser (quality focal loss, Li et al. 2020, eq. 5, with guide scores as t).
+def quality_focal_bce(logits: Tensor, targets: Tensor, normaliser: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Σ w · (t - σ(z))² · BCE(z, t) / normaliser (quality focal loss, Li et al. 2020, eq. 5, with guide scores as t).
 
     Zero where student and guide agree, which plain BCE to soft targets is not.
 
@@ -27,35 +25,31 @@ def quality_focal_bce(
         weights: (B, n); None: 1 everywhere.
     """
     factors = None if weights is None else weights.detach().float()[..., None]
-    return _QualityFocal.apply(logits.float(), targets.float().detach(), beta, factors) / normaliser
+    return _QualityFocal.apply(logits.float(), targets.float().detach(), factors) / normaliser
 
 
 class _QualityFocal(torch.autograd.Function):
-    """Σ w · |t - σ(z)|^β · BCE(z, t). Its gradient is made on the way: autograd would keep eight maps."""
+    """Σ w · (t - σ(z))² · BCE(z, t). Its gradient is made on the way: autograd would keep eight maps."""
 
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, targets: Tensor, beta: float, factors: Tensor | None) -> Tensor:
+    def forward(ctx: Any, logits: Tensor, targets: Tensor, factors: Tensor | None) -> Tensor:
         scores = logits.sigmoid()
         gap = scores - targets
-        size = gap.abs()
         bce = F.binary_cross_entropy_with_logits(logits, targets, reduction='none')
-        focus = size.square() if beta == 2 else size.pow(beta)
+        focus = gap.square()
         weighted = bce if factors is None else bce * factors
         if ctx.needs_input_grad[0]:
-            slope = 2 * gap if beta == 2 else beta * size.pow(beta - 1) * gap.sign()
-            gradient = slope.mul_(scores).mul_(1 - scores).mul_(weighted)
+            gradient = (2 * gap).mul_(scores).mul_(1 - scores).mul_(weighted)
             ctx.save_for_backward(gradient.add_(focus * gap if factors is None else focus * gap * factors))
         return (focus * weighted).sum()
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, outer: Tensor) -> tuple[Tensor, None, None, None]:
-        return ctx.saved_tensors[0] * outer, None, None, None
+    def backward(ctx: Any, outer: Tensor) -> tuple[Tensor, None, None]:
+        return ctx.saved_tensors[0] * outer, None, None
 
 
-def location_weights(
-    scores: Tensor, boxes_guide: Tensor, gt_boxes: list[Tensor], threshold: float, localisation: bool = True
-) -> Tensor:
+def location_weights(scores: Tensor, boxes_guide: Tensor, gt_boxes: list[Tensor], threshold: float) -> Tensor:
     """How much each guide location is worth: confidence × IoU of its box with the best ground-truth box ("ours").
 
     Guides are often confident about badly placed boxes, so confidence alone would teach those; the ground truth of
@@ -64,7 +58,6 @@ def location_weights(
     Args:
         scores: (B, n, C) guide scores in [0, 1]; boxes_guide: (B, n, 4); gt_boxes: per image (g, 4), all one unit.
         threshold: confidences below it weigh zero.
-        localisation: False leaves the IoU out.
 
     Returns:
         (B, n) in [0, 1].
@@ -72,17 +65,13 @@ def location_weights(
     confidence = scores.amax(dim=2)
     image, location = (confidence >= threshold).nonzero(as_tuple=True)
     weights = torch.zeros_like(confidence)
-    weights[image, location] = spot_weights(
-        confidence[image, location], image, boxes_guide[image, location], gt_boxes, localisation
-    )
+    weights[image, location] = spot_weights(confidence[image, location], image, boxes_guide[image, location], gt_boxes)
     return weights.detach()
 
 
-def spot_weights(
-    confidence: Tensor, image: Tensor, boxes_guide: Tensor, gt_boxes: list[Tensor], localisation: bool = True
-) -> Tensor:
+def spot_weights(confidence: Tensor, image: Tensor, boxes_guide: Tensor, gt_boxes: list[Tensor]) -> Tensor:
     """`location_weights` of m chosen locations: confidence (m,), image (m,) ascending, boxes_guide (m, 4) → (m,)."""
-    if not localisation or not len(image):
+    if not len(image):
         return confidence
     best = [
         box_iou(own, gt.to(own)).amax(dim=1) if len(gt) else own.new_zeros(len(own))

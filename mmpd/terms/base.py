@@ -6,6 +6,8 @@ mmdet's MODELS with the same two signatures, see docs/extending.md.
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 from torch import Tensor, nn
 
 from ..align.alignment import Alignment
@@ -23,10 +25,12 @@ class Term(nn.Module):
         needs_guide_head: the term reads the guide's head outputs.
         own_loss_weight: factor of the student's own losses while the term is on. A term that takes their place in part
             (KD: 1 - alpha) says so here and not in the student's config, which the plain controls share.
+        retired: options of earlier versions → the value at which they are still read.
     """
 
     needs_guide_head = False
     own_loss_weight = 1.0
+    retired: ClassVar[dict[str, Any]] = {}
 
     def __init__(self, alignment: Alignment, loss_weight: float = 1.0) -> None:
         super().__init__()

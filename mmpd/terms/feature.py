@@ -23,7 +23,7 @@ class FeatureTerm(Term):
     noise. `Alignment.positives` has the counts; where they can't be taken, no level is left out.
 
     Args:
-        loss: 'pkd', 'mse' or 'cwd'.
+        loss: 'pkd' or 'mse'.
     """
 
     def __init__(self, alignment: Alignment, loss: str = 'pkd', loss_weight: float = 1.0) -> None:

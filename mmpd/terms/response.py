@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from mmdet.registry import MODELS
@@ -39,14 +40,13 @@ class ResponseTerm(Term):
 
     Args:
         threshold: guide confidence below which a location's box weighs zero.
-        beta: focal power of the class loss.
         box_weight: factor of the box losses relative to the class loss; 0: classes (and quality) alone.
-        localisation: weigh by the guide box's IoU with the ground truth as well.
         temperature: of the distributions.
     """
 
     needs_guide_head = True
     prefix = 'loss_response'
+    retired: ClassVar = dict(beta=2.0, localisation=True)
 
     def __init__(
         self,
@@ -54,8 +54,6 @@ class ResponseTerm(Term):
         loss_weight: float = 1.0,
         box_weight: float = 1.0,
         threshold: float = 0.1,
-        beta: float = 2.0,
-        localisation: bool = True,
         temperature: float = 10.0,
     ) -> None:
         super().__init__(alignment, loss_weight)
@@ -67,8 +65,6 @@ class ResponseTerm(Term):
             raise ConfigError(f'terms.response: {problem}')
         self.box_weight = box_weight
         self.threshold = threshold
-        self.beta = beta
-        self.localisation = localisation
         self.temperature = temperature
 
     def forward(self, step: Step) -> dict[str, Tensor]:
@@ -91,9 +87,7 @@ class ResponseTerm(Term):
         confidence = guide.confidence()
         image, location = (confidence >= self.threshold).nonzero(as_tuple=True)
         boxes_lr = guide.boxes_at(image, location) / float(step.alignment.ratio)
-        weight = response_losses.spot_weights(
-            confidence[image, location], image, boxes_lr, step.gt_boxes(), self.localisation
-        )
+        weight = response_losses.spot_weights(confidence[image, location], image, boxes_lr, step.gt_boxes())
         kept = weight > 0
         return Spots(image[kept], location[kept], boxes_lr[kept], weight[kept].detach())
 
@@ -112,7 +106,7 @@ class ResponseTerm(Term):
         """Of all levels as one; emphasis (B, n)."""
         targets = guide.logits.float().sigmoid()
         losses = {
-            'cls': response_losses.quality_focal_bce(student.logits, targets, normaliser, self.beta, emphasis),
+            'cls': response_losses.quality_focal_bce(student.logits, targets, normaliser, emphasis),
         }
         if student.quality is not None and guide.quality is not None:
             heard = targets.amax(dim=2)
@@ -120,7 +114,6 @@ class ResponseTerm(Term):
                 student.quality[..., None],
                 guide.quality.float().sigmoid()[..., None],
                 normaliser,
-                self.beta,
                 weights=heard if emphasis is None else heard * emphasis,
             )
         if self.box_weight:

@@ -5,6 +5,8 @@ Legend: N = proposals of the batch, C = classes (without background). RoIs are (
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from mmdet.registry import MODELS
 from torch import Tensor, nn
@@ -29,12 +31,13 @@ class RoITerm(Term):
     Args:
         box_weight: factor of the box loss relative to the class loss.
         threshold: guide confidence below which a proposal's box weighs zero.
-        localisation: weigh by the guide box's IoU with the ground truth as well.
         temperature: of the classes' softmax; the loss is × T².
 
     Raises:
         ConfigError: a network without a plain RoI head (none, or a cascade of several).
     """
+
+    retired: ClassVar = dict(localisation=True)
 
     def __init__(
         self,
@@ -42,7 +45,6 @@ class RoITerm(Term):
         loss_weight: float = 1.0,
         box_weight: float = 1.0,
         threshold: float = 0.1,
-        localisation: bool = True,
         temperature: float = 2.0,
     ) -> None:
         super().__init__(alignment, loss_weight)
@@ -55,7 +57,6 @@ class RoITerm(Term):
                 )
         self.box_weight = box_weight
         self.threshold = threshold
-        self.localisation = localisation
         self.temperature = temperature
 
     def forward(self, step: Step) -> dict[str, Tensor]:
@@ -81,9 +82,7 @@ class RoITerm(Term):
         weights = boxes.new_zeros(len(boxes))
         for image, gt in enumerate(gt_boxes):
             own = image_of == image
-            weights[own] = location_weights(
-                scores[own][None], boxes[own][None], [gt], self.threshold, self.localisation
-            )[0].to(weights)
+            weights[own] = location_weights(scores[own][None], boxes[own][None], [gt], self.threshold)[0].to(weights)
         return weights
 
 

@@ -32,7 +32,6 @@ def box_weights(n_in: int, n_out: int) -> np.ndarray:
         (2, Fraction(2)),
         ('3/2', Fraction(3, 2)),
         (1.5, Fraction(3, 2)),
-        (1.3333, Fraction(4, 3)),
         ('4/3', Fraction(4, 3)),
         ('1', Fraction(1)),
         ('33/32', Fraction(33, 32)),  # a fraction that is written out is meant as written
@@ -47,6 +46,12 @@ def test_ratio_is_read_exactly(value, expected):
 @pytest.mark.parametrize('value', ['two', None, '1/0', float('nan'), float('inf'), [2]])
 def test_what_is_no_ratio_is_refused_by_name(value):
     with pytest.raises(ConfigError, match='ratio = .*no number'):
+        parse_ratio(value)
+
+
+@pytest.mark.parametrize(('value', 'meant'), [(1.3333, '4/3'), (1.37, '11/8')])
+def test_a_rounded_ratio_is_not_taken_for_another(value, meant):
+    with pytest.raises(ConfigError, match=f"ratio = {value} is no fraction of small numbers: did you mean '{meant}'"):
         parse_ratio(value)
 
 

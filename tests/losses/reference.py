@@ -13,24 +13,18 @@ from torchvision.ops import box_iou, generalized_box_iou_loss
 CONSTANT = 1e-6
 
 
-def quality_focal_bce(
-    logits: Tensor, targets: Tensor, normaliser: Tensor, beta: float = 2.0, weights: Tensor | None = None
-) -> Tensor:
+def quality_focal_bce(logits: Tensor, targets: Tensor, normaliser: Tensor, weights: Tensor | None = None) -> Tensor:
     logits, targets = logits.float(), targets.float().detach()
-    modulation = (targets - logits.sigmoid()).abs().pow(beta)
+    modulation = (targets - logits.sigmoid()).square()
     losses = modulation * F.binary_cross_entropy_with_logits(logits, targets, reduction='none')
     return (losses if weights is None else losses * weights.detach()[..., None]).sum() / normaliser
 
 
-def location_weights(
-    scores: Tensor, boxes_guide: Tensor, gt_boxes: list[Tensor], threshold: float, localisation: bool = True
-) -> Tensor:
+def location_weights(scores: Tensor, boxes_guide: Tensor, gt_boxes: list[Tensor], threshold: float) -> Tensor:
     confidence = scores.amax(dim=2)
     weights = torch.where(confidence >= threshold, confidence, torch.zeros_like(confidence))
-    if localisation:
-        for image, gt in enumerate(gt_boxes):
-            overlap = box_iou(boxes_guide[image], gt).amax(dim=1) if len(gt) else torch.zeros(scores.shape[1])
-            weights[image] *= overlap
+    for image, gt in enumerate(gt_boxes):
+        weights[image] *= box_iou(boxes_guide[image], gt).amax(dim=1) if len(gt) else torch.zeros(scores.shape[1])
     return weights
 
 

@@ -51,8 +51,6 @@ def test_location_weights_hand_worked():
     gt = [torch.tensor([[0.0, 0, 10, 10], [100, 100, 110, 110]])]
     weights = location_weights(scores, boxes, gt, threshold=0.1)
     torch.testing.assert_close(weights, torch.tensor([[0.8, 0.0, 0.5 * 50 / 150]]))
-    plain = location_weights(scores, boxes, gt, threshold=0.1, localisation=False)
-    torch.testing.assert_close(plain, torch.tensor([[0.8, 0.0, 0.5]]))
 
 
 def test_an_image_without_objects_has_no_weight():

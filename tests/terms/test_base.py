@@ -23,12 +23,21 @@ def test_a_term_scales_with_its_weight(tmp_path):
     ('term', 'words'),
     [
         (dict(type='FeatureTerm', loss='l7'), "loss = 'l7' is unknown.*pkd"),
-        (dict(type='FSRTerm', loss='cwd'), "loss = 'cwd' is unknown.*'pkd' or 'mse'"),
+        (dict(type='FSRTerm', loss='l7'), "loss = 'l7' is unknown.*'pkd' or 'mse'"),
     ],
 )
 def test_unknown_losses_are_refused(tmp_path, term, words):
     with pytest.raises(ConfigError, match=words):
         build(tmp_path, t=term)
+
+
+def test_options_of_earlier_versions_are_read_where_they_change_nothing(tmp_path):
+    """A dumped config may hold them; what they once changed is not ignored."""
+    plain = first_losses(build(tmp_path, r=dict(type='ResponseTerm')))
+    old = first_losses(build(tmp_path, r=dict(type='ResponseTerm', beta=2.0, localisation=True)))
+    assert old['loss_response_bbox'] == plain['loss_response_bbox']
+    with pytest.raises(ConfigError, match=r'terms\.r\.beta = 1\.5: the option is gone.*2\.0.*remove it'):
+        build(tmp_path, r=dict(type='ResponseTerm', beta=1.5))
 
 
 def test_an_unfinished_term_says_what_it_owes():

@@ -10,7 +10,7 @@ def build(tmp_path, student=None, **terms):
     return build_distiller(tmp_path, terms=terms, **student)
 
 
-@pytest.mark.parametrize('loss', ['pkd', 'mse', 'cwd'])
+@pytest.mark.parametrize('loss', ['pkd', 'mse'])
 def test_feature_losses_are_chosen_by_name(tmp_path, loss):
     assert first_losses(build(tmp_path, f=dict(type='FeatureTerm', loss=loss)))['loss_feature'] > 0
 
