@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..errors import ConfigError
 from ..heads.base import LevelResponse
+from .memo import Memo
 from .placing import placed_responses
 from .plan import AlignmentPlan, Level, Match, plan_alignment
 from .resample import resample_features, window_weights
@@ -153,12 +154,14 @@ class Alignment:
             aligned.append(AlignedFeatures(match.student, guide, feature))
         return aligned
 
-    def responses(self, guide: Sequence[LevelResponse], grids: Sequence[tuple[int, int]]) -> list[AlignedResponse]:
+    def responses(
+        self, guide: Sequence[LevelResponse], grids: Sequence[tuple[int, int]], memo: Memo | None = None
+    ) -> list[AlignedResponse]:
         """Guide responses per student location: its own in a window, else see `mmpd.align.placing`."""
         matches = self.plan.served()
         placed = []
         if not all(match.exact for match in matches):
-            placed = placed_responses(self.plan, self.student.head, guide, grids)
+            placed = placed_responses(self.plan, self.student.head, guide, grids, memo)
         return [
             AlignedResponse(m.student, m.exact, guide[m.guides[0]] if m.exact else placed[m.student]) for m in matches
         ]

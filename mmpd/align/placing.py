@@ -23,6 +23,7 @@ from torchvision.ops import batched_nms, box_iou
 
 from ..heads.assign import batch_assigned
 from ..heads.base import LazyResponse, LevelResponse, joined
+from .memo import Memo
 from .plan import AlignmentPlan, Level
 
 OBJECT_SCORE = 0.2
@@ -219,27 +220,15 @@ def _shape_distance(one: tuple[float, float], other: tuple[float, float]) -> flo
     return sum(abs(math.log(a / b)) for a, b in zip(one, other, strict=True))
 
 
-@torch.no_grad()
-def placed_responses(
-    plan: AlignmentPlan, head: Any, guide: Sequence[LevelResponse], grids: Sequence[tuple[int, int]]
-) -> list[LevelResponse]:
-    """The guide's responses at every student location, one entry a student level (see the module's docstring).
-
-    A location that is trained on an object hears its centerness there, computed from the guide's box (FCOS, eq. 3): the
-    guide's own is that of another place. Other qualities are those of the guide's location.
-
-    Args:
-        head: the student's dense head. guide: all levels of the guide, boxes in HR pixels. grids: of the student.
-
-    Returns:
-        Levels with boxes in HR pixels and no distributions: distances in strides mean nothing on another grid.
-    """
-    whole = joined(guide)
-    grids = tuple((grid[0], grid[1]) for grid in grids)
-    nearest = nearest_of_all(plan, grids, tuple(level.grid for level in guide), whole.logits.device)
-    index = nearest.expand(len(whole.logits), -1).clone()  # (B, n)
+def placing(
+    plan: AlignmentPlan, head: Any, guide: LevelResponse, grids: Grids, guide_grids: Grids
+) -> tuple[Tensor, Tensor]:
+    """The guide's location (B, n) that each student location hears, and what it is trained on, as `place_objects` says.
+    An image's rows don't depend on the others of its batch."""
+    nearest = nearest_of_all(plan, grids, guide_grids, guide.logits.device)
+    index = nearest.expand(len(guide.logits), -1).clone()
     # of two objects for one location mmdet's assigners let the last win: the surer one
-    objects = guide_objects(whole)
+    objects = guide_objects(guide)
     placed = place_objects(head, plan.student, grids, [found.boxes / float(plan.ratio) for found in objects])
     inside = isinstance(getattr(head, 'bbox_coder', None), DistancePointBBoxCoder)
     priors = prior_boxes(plan.student, grids, index.device)
@@ -251,6 +240,38 @@ def placed_responses(
             location, which, rank = spread(own, priors, found.boxes / float(plan.ratio), found.counts, inside)
             index[image, location] = found.speakers[start[which] + rank]
             own[location] = which + 1
+    return index, placed
+
+
+@torch.no_grad()
+def placed_responses(
+    plan: AlignmentPlan,
+    head: Any,
+    guide: Sequence[LevelResponse],
+    grids: Sequence[tuple[int, int]],
+    memo: Memo | None = None,
+) -> list[LevelResponse]:
+    """The guide's responses at every student location, one entry a student level (see the module's docstring).
+
+    A location that is trained on an object hears its centerness there, computed from the guide's box (FCOS, eq. 3): the
+    guide's own is that of another place. Other qualities are those of the guide's location.
+
+    Args:
+        head: the student's dense head. guide: all levels of the guide, boxes in HR pixels. grids: of the student.
+        memo: where the placing of an image that comes back is kept, beside the guide's outputs.
+
+    Returns:
+        Levels with boxes in HR pixels and no distributions: distances in strides mean nothing on another grid.
+    """
+    whole = joined(guide)
+    grids = tuple((grid[0], grid[1]) for grid in grids)
+    key = ('placing', plan.ratio, grids)
+    index, placed = memo.recall(key, whole.logits.device) if memo else (None, None)
+    if index is None or placed is None:
+        index, placed = placing(plan, head, whole, grids, tuple(level.grid for level in guide))
+        if memo:
+            memo.remember(key, (index.int(), placed.short()))
+    index, placed = index.long(), placed.long()
     logits = whole.logits.gather(1, index[..., None].expand(-1, -1, whole.logits.shape[2]))
     quiet = math.log(OBJECT_SCORE / (1 - OBJECT_SCORE))
     logits = torch.where(placed[..., None] == 0, logits.clamp(max=quiet), logits)

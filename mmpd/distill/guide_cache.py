@@ -9,7 +9,7 @@ one training; on disk (`guide_store.py`) all trainings that have this guide.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -62,6 +62,7 @@ class GuideCache:
         """Drop everything: the guide has other weights now."""
         self.size = self.hits = self.found = self.misses = 0
         self._kept: dict[str, dict[str, Any]] = {}
+        self._notes: dict[tuple[str, Hashable], tuple[Tensor, ...]] = {}
         self._store: GuideStore | None = None
 
     @property
@@ -85,8 +86,10 @@ class GuideCache:
 
     def run(self, view: NetworkView, images: Tensor, with_head: bool) -> Taps:
         """As `view.run(images, with_head)`; images (B, 3, H, W)."""
-        outputs = [self._one(view, image, with_head) for image in images]
+        keys = [self._key(image, with_head) for image in images]
+        outputs = [self._one(view, image, key, with_head) for image, key in zip(images, keys, strict=True)]
         taps = view.taps()
+        taps.memo = BatchMemo(self, keys)
         for name in outputs[0]:
             taps.record(
                 name,
@@ -96,8 +99,14 @@ class GuideCache:
             )
         return taps
 
-    def _one(self, view: NetworkView, image: Tensor, with_head: bool) -> dict[str, Any]:
-        key = self._key(image, with_head)
+    def note(self, image: str, key: Hashable, values: tuple[Tensor, ...]) -> None:
+        """Keep what was worked out from the outputs of an image, if there is room."""
+        size = sum(value.nbytes for value in values)
+        if (image, key) not in self._notes and self.size + size <= self.limit:
+            self._notes[image, key] = tuple(value.cpu().clone() for value in values)
+            self.size += size
+
+    def _one(self, view: NetworkView, image: Tensor, key: str, with_head: bool) -> dict[str, Any]:
         if key in self._kept:
             self.hits += 1
             return self._kept[key]
@@ -134,6 +143,28 @@ class GuideCache:
             error = (half.float() - leaf).abs().amax() / leaf.abs().amax().clamp(min=1e-12)
             self.error = max(self.error, float(error))
         return half
+
+
+class BatchMemo:
+    """The `Memo` of a batch.
+
+    Args:
+        images: digests.
+    """
+
+    def __init__(self, cache: GuideCache, images: list[str]) -> None:
+        self.cache, self.images = cache, images
+
+    def recall(self, key: Hashable, device: torch.device) -> tuple[Tensor | None, Tensor | None]:
+        rows = [self.cache._notes.get((image, key)) for image in self.images]
+        if any(row is None for row in rows):
+            return None, None
+        first, second = (torch.stack(column).to(device) for column in zip(*rows, strict=True))  # type: ignore[arg-type]
+        return first, second
+
+    def remember(self, key: Hashable, values: tuple[Tensor, Tensor]) -> None:
+        for image, *row in zip(self.images, *values, strict=True):
+            self.cache.note(image, key, tuple(row))
 
 
 def _full(leaf: Tensor) -> Tensor:

@@ -61,7 +61,7 @@ class Step:
     @cached_property
     def aligned_responses(self) -> list[AlignedResponse]:
         guide = responses(self.alignment.guide.head, self.guide['head'])  # type: ignore[arg-type]
-        return self.alignment.responses(guide, self.grids)
+        return self.alignment.responses(guide, self.grids, self.guide.memo)
 
     @cached_property
     def guide_on_lr(self) -> Taps:

@@ -11,16 +11,22 @@ from typing import Any
 
 from torch import nn
 
+from ..align.memo import Memo
+
 
 class Taps:
     """Context manager that records input and output of modules during one forward.
 
     Args:
         modules: name → module. Each must run at least once inside the context; the first call is kept.
+
+    Attributes:
+        memo: memory of what is worked out from a guide's outputs, where the guide cache keeps them.
     """
 
     def __init__(self, modules: dict[str, nn.Module]) -> None:
         self.modules = modules
+        self.memo: Memo | None = None
         self._inputs: dict[str, tuple] = {}
         self._outputs: dict[str, Any] = {}
         self._handles: list = []

@@ -123,29 +123,38 @@ def max_iou_assigned(assigner: Any, boxes: Sequence[Tensor], priors: Tensor) -> 
     mmdet's own takes seven times as long, most of it in a loop over the objects, and a training step asks for it once
     an image (`mmpd.align.placing`).
     """
-    most = max(max(map(len, boxes)), 1)
-    images = max(MAX_OVERLAPS // (most * max(len(priors), 1)), 1)
+    counts = [len(own) for own in boxes]
+    images = max(MAX_OVERLAPS // (max(*counts, 1) * max(len(priors), 1)), 1)
     if len(boxes) > images:
         parts = [max_iou_assigned(assigner, boxes[i : i + images], priors) for i in range(0, len(boxes), images)]
         return torch.cat(parts)
-    filled = torch.cat([torch.cat([own, own.new_zeros(most - len(own), 4)]) for own in boxes])
-    overlaps = pair_iou(filled, priors).view(len(boxes), most, -1)
-    numbers = torch.arange(1, most + 1, device=priors.device)
-    real = numbers <= numbers.new_tensor([[len(own)] for own in boxes])  # (B, g)
-    overlaps.masked_fill_(~real[..., None], -1)
-    best, whose = overlaps.max(dim=1)
-    low, high = assigner.neg_iou_thr if isinstance(assigner.neg_iou_thr, tuple) else (0.0, assigner.neg_iou_thr)
-    result = torch.where((best >= low) & (best < high), 0, -1)
-    result = torch.where(best >= assigner.pos_iou_thr, whose + 1, result)
-    if not assigner.match_low_quality:
+    result = torch.full((len(boxes), len(priors)), -1, device=priors.device)
+    if not any(counts):
         return result
-    top, where = overlaps.max(dim=2)
-    numbers = numbers * ((top >= assigner.min_pos_iou) & real)
-    if assigner.gt_max_assign_all:
-        chosen = torch.where(overlaps == top[..., None], numbers[..., None], 0).amax(dim=1)
-    else:
-        chosen = torch.zeros_like(result).scatter_reduce(1, where, numbers, 'amax')
-    return torch.where(chosen > 0, chosen, result)  # of several objects the last
+    overlaps = pair_iou(torch.cat(list(boxes)), priors)  # (g of all images, n)
+    each = result.new_tensor(counts)
+    owner, first = torch.arange(len(boxes), device=priors.device).repeat_interleave(each), each.cumsum(0) - each
+    best = torch.stack([
+        own.amax(dim=0) if len(own) else own.new_full((len(priors),), -1) for own in overlaps.split(counts)
+    ])  # fmt: skip
+    low, high = assigner.neg_iou_thr if isinstance(assigner.neg_iou_thr, tuple) else (0.0, assigner.neg_iou_thr)
+    result.masked_fill_((best >= low) & (best < high), 0)
+    # what is left looks at few pairs: those above the threshold, and each object's best
+    top = overlaps.amax(dim=1)
+    enough = top.new_tensor(assigner.pos_iou_thr)
+    bound = torch.where(top >= assigner.min_pos_iou, top, 2.0) if assigner.match_low_quality else top.new_full((), 2.0)
+    one, location = (overlaps >= torch.minimum(bound, enough).view(-1, 1)).nonzero(as_tuple=True)
+    overlap, place = overlaps[one, location], owner[one] * len(priors) + location
+    number, result = one - first[owner[one]] + 1, result.flatten()
+    sure = (overlap >= enough) & (overlap == best.flatten()[place])
+    result.scatter_reduce_(0, place[sure], number[sure], 'amin', include_self=False)  # of equal overlaps the first
+    if assigner.match_low_quality:
+        lifted = overlap == bound[one]
+        if not assigner.gt_max_assign_all:
+            lifted &= location == overlaps.argmax(dim=1)[one]
+        last = torch.zeros_like(result).scatter_reduce(0, place[lifted], number[lifted], 'amax')
+        result = torch.where(last > 0, last, result)
+    return result.view_as(best)
 
 
 def pair_iou(a: Tensor, b: Tensor) -> Tensor:
@@ -155,7 +164,7 @@ def pair_iou(a: Tensor, b: Tensor) -> Tensor:
     height = torch.minimum(a[:, 3:4], bottom).sub_(torch.maximum(a[:, 1:2], top)).clamp_(min=0)
     shared = width.mul_(height)
     area = ((a[:, 2] - a[:, 0]) * (a[:, 3] - a[:, 1]))[:, None] + (right - left) * (bottom - top)
-    return shared / area.sub_(shared).clamp_(min=1e-6)
+    return shared.div_(area.sub_(shared).clamp_(min=1e-6))
 
 
 @register_assign(FCOSHead)

@@ -39,10 +39,13 @@ from ..align.plan import Level
 
 Decode = Callable[[Any, Tensor, Tensor, int], Tensor]
 FAMILIES: dict[type, Decode] = {}
+LEVELS_ALIKE: set[Decode] = set()
 _OUTPUTS = ('forward', 'forward_single', 'predict_by_feat', '_predict_by_feat_single')
 
 BoxesAt = Callable[[Tensor, Tensor], Tensor]
 """(image (m,), location (m,)) to boxes (m, 4)."""
+RawAt = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""(image (m,), location (m,)) to what the head predicts of the boxes (m, k), and priors (m, 2 or 4)."""
 
 
 @dataclass
@@ -100,6 +103,8 @@ class LazyResponse(LevelResponse):
         self.logits, self.quality, self.distribution, self.grid = logits, quality, distribution, grid
         self.source = source
         self.whole: LevelResponse | None = None
+        self.raw_at: RawAt | None = None
+        self.decode: Callable[[Tensor, Tensor], Tensor] | None = None
         self._boxes_at = boxes_at
 
     def boxes_at(self, image: Tensor, location: Tensor) -> Tensor:
@@ -140,17 +145,22 @@ def joined(levels: Sequence[LevelResponse]) -> LevelResponse:
         return whole
     qualities = [level.quality for level in levels if level.quality is not None]
 
+    alike = all(getattr(level, 'raw_at', None) is not None for level in levels)
+
     def at(image: Tensor, location: Tensor) -> Tensor:
-        order, boxes, start = [], [], 0
+        order, parts, start = [], [], 0
         for level, count in zip(levels, counts, strict=True):
             own = ((location >= start) & (location < start + count)).nonzero().flatten()
             if len(own):
                 order.append(own)
-                boxes.append(level.boxes_at(image[own], location[own] - start).float())
+                spots = (image[own], location[own] - start)
+                parts.append(level.raw_at(*spots) if alike else (level.boxes_at(*spots).float(),))  # type: ignore[attr-defined]
             start += count
-        if not boxes:
+        if not parts:
             return levels[0].boxes_at(image, location)
-        return torch.cat(boxes)[torch.cat(order).argsort()]
+        place = torch.cat(order).argsort()
+        columns = [torch.cat(column)[place] for column in zip(*parts, strict=True)]
+        return levels[0].decode(*columns) if alike else columns[0]  # type: ignore[attr-defined]
 
     return LazyResponse(
         torch.cat([level.logits for level in levels], dim=1),
@@ -167,10 +177,16 @@ def level_priors(generator: Any, level: int, grid: tuple[int, int], device: torc
     return generator.single_level_grid_priors(grid, level_idx=level, dtype=torch.float32, device=device)
 
 
-def register_family(*head_types: type) -> Callable[[Decode], Decode]:
-    """Register `decode(head, bbox_pred (B, n, k), priors (n, 2 or 4), level) -> boxes (B, n, 4)` for head classes."""
+def register_family(*head_types: type, levels_alike: bool = False) -> Callable[[Decode], Decode]:
+    """Register `decode(head, bbox_pred (B, n, k), priors (n, 2 or 4), level) -> boxes (B, n, 4)` for head classes.
+
+    Args:
+        levels_alike: `decode` doesn't look at `level`, so locations of all levels are decoded in one call.
+    """
 
     def register(decode: Decode) -> Decode:
+        if levels_alike:
+            LEVELS_ALIKE.add(decode)
         for head_type in head_types:
             FAMILIES[head_type] = decode
         return decode
@@ -194,7 +210,7 @@ def family_of(head: nn.Module | None) -> Decode | None:
 
 @register_family(
     AnchorHead, RetinaHead, RetinaSepBNHead, RPNHead, ATSSHead, DDODHead, FSAFHead, PAAHead, PISASSDHead, SSDHead,
-    YOLOFHead,
+    YOLOFHead, levels_alike=True,
 )  # fmt: skip
 def decode_anchors(head: Any, bbox_pred: Tensor, priors: Tensor, level: int) -> Tensor:
     """Deltas to anchors, by the head's own bbox_coder."""
@@ -211,7 +227,7 @@ def decode_fcos(head: Any, bbox_pred: Tensor, priors: Tensor, level: int) -> Ten
     return distance2bbox(priors.expand(len(bbox_pred), -1, -1), bbox_pred)
 
 
-@register_family(RTMDetHead, RTMDetSepBNHead)
+@register_family(RTMDetHead, RTMDetSepBNHead, levels_alike=True)
 def decode_distances(head: Any, bbox_pred: Tensor, priors: Tensor, level: int) -> Tensor:
     """Distances in pixels from points."""
     return distance2bbox(priors.expand(len(bbox_pred), -1, -1), bbox_pred)
@@ -261,24 +277,32 @@ def responses(head: Any, outputs: Sequence) -> list[LevelResponse]:
     cls_scores, bbox_preds = outputs[:2]
     qualities = outputs[2] if len(outputs) > 2 else [None] * len(cls_scores)
     levels: list[LevelResponse] = []
+
+    def decoded(bbox_pred: Tensor, priors: Tensor, level: int = 0) -> Tensor:
+        return decode(head, bbox_pred.float()[None], priors, level)[0]
+
     for level, (cls_score, bbox_pred, quality) in enumerate(zip(cls_scores, bbox_preds, qualities, strict=True)):
         batch, _, height, width = cls_score.shape
         priors = level_priors(head.prior_generator, level, (height, width), cls_score.device)
         n = len(priors)
         bbox_pred = bbox_pred.permute(0, 2, 3, 1).reshape(batch, n, -1)
 
-        def boxes_at(
-            image: Tensor, location: Tensor, bbox_pred: Tensor = bbox_pred, priors: Tensor = priors, level: int = level
-        ) -> Tensor:
-            return decode(head, bbox_pred[image, location].float()[None], priors[location], level)[0]
+        def raw_at(
+            image: Tensor, location: Tensor, bbox_pred: Tensor = bbox_pred, priors: Tensor = priors
+        ) -> tuple[Tensor, Tensor]:
+            return bbox_pred[image, location], priors[location]
 
-        levels.append(
-            LazyResponse(
-                logits=cls_score.permute(0, 2, 3, 1).reshape(batch, n, -1),
-                quality=None if quality is None else quality.permute(0, 2, 3, 1).reshape(batch, n),
-                distribution=bbox_pred.reshape(batch, n, 4, -1) if bbox_pred.shape[-1] > 4 else None,
-                grid=(height, width),
-                boxes_at=boxes_at,
-            )
+        def boxes_at(image: Tensor, location: Tensor, raw_at: RawAt = raw_at, level: int = level) -> Tensor:
+            return decoded(*raw_at(image, location), level)
+
+        response = LazyResponse(
+            logits=cls_score.permute(0, 2, 3, 1).reshape(batch, n, -1),
+            quality=None if quality is None else quality.permute(0, 2, 3, 1).reshape(batch, n),
+            distribution=bbox_pred.reshape(batch, n, 4, -1) if bbox_pred.shape[-1] > 4 else None,
+            grid=(height, width),
+            boxes_at=boxes_at,
         )
+        if decode in LEVELS_ALIKE:
+            response.raw_at, response.decode = raw_at, decoded
+        levels.append(response)
     return levels

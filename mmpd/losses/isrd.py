@@ -45,7 +45,8 @@ class _BlockL1(torch.autograd.Function):
         scale = image.shape[-1] // blocks.shape[-1]
         by_colour = blocks.unflatten(1, (3, scale**2))
         difference = F.prelu(blocks.view(len(blocks), 3, -1), slopes).view_as(by_colour)
-        difference.sub_(F.pixel_unshuffle(image, scale).view_as(by_colour))
+        cut = image.unflatten(3, (-1, scale)).unflatten(2, (-1, scale)).permute(0, 1, 3, 5, 2, 4)
+        difference.view(cut.shape).sub_(cut)
         count = image.numel()
         if valid is not None:
             mask = F.pixel_unshuffle(valid.float(), scale)[:, None]
@@ -55,7 +56,8 @@ class _BlockL1(torch.autograd.Function):
         if any(ctx.needs_input_grad[:2]):
             sign = difference.sign_()
             to_slopes = by_colour.clamp(max=0).mul_(sign).sum(dim=(0, 2, 3, 4)) / count
-            steep = torch.where(by_colour > 0, 1.0, slopes.view(1, 3, 1, 1, 1)) / count
+            flat = slopes.view(1, 3, 1, 1, 1) / count
+            steep = (by_colour > 0).float().mul_(1 / count - flat).add_(flat)  # torch.where takes ten times as long
             ctx.save_for_backward(sign.mul_(steep).view_as(blocks), to_slopes)
         return loss
 

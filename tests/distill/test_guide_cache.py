@@ -1,8 +1,11 @@
 """The guide's outputs are kept per distinct image, and are what the guide says."""
 
+import copy
+
+from mmpd.align import placing
 from mmpd.distill.guide_cache import GuideCache
 from mmpd.distill.view import view_of
-from tests.toys import build_model, toy_retinanet, unfrozen
+from tests.toys import build_distiller, build_model, first_losses, toy_pair_batch, toy_retinanet, unfrozen
 
 import pytest
 import torch
@@ -70,3 +73,24 @@ def test_what_float16_cannot_hold_is_kept_whole():
     cache = GuideCache(mebibytes=1, half=True)
     huge = torch.tensor([1e6, 1.0])
     assert cache._rounded(huge) is huge and cache._rounded(huge / 1e3).dtype == torch.float16
+
+
+def test_the_placing_of_an_image_is_worked_out_once_and_stays_the_same(tmp_path, monkeypatch):
+    """Ratio 3/2 has no window, so objects are placed; every image that comes back finds its placing."""
+    torch.manual_seed(0)
+    terms = dict(response=dict(type='ResponseTerm'))
+    plain = build_distiller(tmp_path, ratio='3/2', terms=terms)
+    cached = copy.deepcopy(plain)
+    cached.guide_cache = GuideCache(mebibytes=64)
+    calls = []
+    monkeypatch.setattr(placing, 'guide_objects', lambda *a, f=placing.guide_objects: calls.append(1) or f(*a))
+    batch = toy_pair_batch('3/2')
+    expected = first_losses(plain, batch)
+    assert len(calls) == 1
+    for _ in range(2):
+        torch.testing.assert_close(first_losses(cached, batch), expected, rtol=1e-5, atol=1e-6)
+    assert len(calls) == 2 and cached.guide_cache._notes
+    size = cached.guide_cache.size
+    cached.guide_cache = GuideCache(mebibytes=1e-3)
+    torch.testing.assert_close(first_losses(cached, batch), expected, rtol=1e-5, atol=1e-6)
+    assert size > 0 and not cached.guide_cache._notes and len(calls) == 3
