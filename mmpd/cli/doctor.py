@@ -25,6 +25,7 @@ OPTIONAL = {
     'mmpretrain (classification)': ('mmpretrain', 'onedl-mmpretrain'),
     'timm (mmpd[weights])': ('timm',),
     'onnxruntime (mmpd[export])': ('onnxruntime',),
+    'openvino': ('openvino',),
     'tensorboard': ('tensorboard',),
 }
 """What is shown → the distributions, by PyPI's names, any of which brings it."""

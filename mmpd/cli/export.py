@@ -26,6 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--fixed', action='store_true', help='one image at a time, of one size (Swin needs it)')
     parser.add_argument('--int8', action='store_true', help='a quantised file as well, with its AP beside that of fp32')
+    parser.add_argument(
+        '--openvino', action='store_true', help='an .xml file for OpenVINO as well, checked in the same way'
+    )
     parser.add_argument('--no-simplify', action='store_true', help='leave the graph as torch exports it')
     add_options(parser)
 
@@ -44,12 +47,16 @@ def run(args: argparse.Namespace) -> None:
     MMLogger.get_instance('export', log_level='WARNING')
     source = find_source(model, args.checkpoint, args.stage, options(args.cfg_options))
     beside = model if model.is_dir() else Path()
-    result = export(source, args.out or beside / 'deploy', args.images, args.fixed, not args.no_simplify)
+    simplify, target = not args.no_simplify, args.out or beside / 'deploy'
+    result = export(source, target, args.images, args.fixed, simplify, args.openvino)
     console = Console(highlight=False, soft_wrap=True)
     size = result.onnx.stat().st_size / 2**20
     console.print(f'{result.onnx}: {size:.1f} MB, opset {OPSET}, preprocessing and NMS inside', markup=False)
     console.print(f'same as PyTorch: {result.agreement}', markup=False)
     console.print(f'in batches of two sizes: {result.batch}', markup=False)
+    if result.openvino:
+        file, single, batch = result.openvino
+        console.print(f'{file}: OpenVINO, the same graph. One by one: {single}; in batches: {batch}', markup=False)
     console.print(export_table(result.latencies))
     if args.int8:
         from ..io.quantise import quantise

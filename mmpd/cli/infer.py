@@ -28,8 +28,8 @@ FORMATS = ('pictures', 'coco', 'voc', 'yolo', 'csv')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('model', help="a folder with deploy.json, an .onnx file, weights in such a folder; or a config "
-                        '(then the next argument is its checkpoint)')  # fmt: skip
+    parser.add_argument('model', help='a folder with deploy.json, an exported .onnx or .xml file, weights in such a '
+                        'folder; or a config (then the next argument is its checkpoint)')  # fmt: skip
     parser.add_argument('images', nargs='+', help='what to look at')
     parser.add_argument('--out-dir', default='work_dirs/infer', help='where results go (%(default)s)')
     parser.add_argument('--format', nargs='+', choices=FORMATS, help="what to write (['pictures'])")

@@ -71,7 +71,7 @@ def busy() -> str | None:
 def _ready(net: Any, size: tuple[int, int], runtime: str, threads: int) -> Iterator[Callable[[], Any]]:
     image = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), np.uint8)
     if runtime == 'onnx':
-        from ..runtime.detector import OnnxBackend
+        from ..runtime.backends import OnnxBackend
 
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / 'network.onnx'

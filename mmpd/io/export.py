@@ -22,8 +22,9 @@ from mmengine.registry import init_default_scope
 from ..errors import CheckpointError, ConfigError, DataError
 from ..evaluation.measure import network_of
 from ..evaluation.predict import Predictor, TorchBackend, build_network
+from ..runtime.backends import Raw, import_openvino
 from ..runtime.description import METADATA_KEY, Description
-from ..runtime.detector import Backend, Detector, Prediction, Raw
+from ..runtime.detector import Backend, Detector, Prediction
 from ..runtime.images import Prepared
 from .agreement import Agreement, Cuts, Found, compare
 from .deploy_folder import Source, write_description
@@ -48,13 +49,15 @@ class Latency:
 
 @dataclass(frozen=True)
 class Exported:
-    """What an export left: the folder, its .onnx file, how it agreed with PyTorch, and how fast both are."""
+    """What an export left: the folder, its .onnx file, how it agreed with PyTorch (one by one, and in batches of two
+    sizes), and how fast both are; `openvino`: the same of the .xml file that was asked for."""
 
     folder: Path
     onnx: Path
     agreement: Agreement
     batch: Agreement
     latencies: tuple[Latency, ...]
+    openvino: tuple[Path, Agreement, Agreement] | None = None
 
 
 def export(
@@ -63,15 +66,17 @@ def export(
     images: Sequence[str | Path] | None = None,
     fixed: bool = False,
     simplify: bool = True,
+    openvino: bool = False,
 ) -> Exported:
     """Write `<name>.onnx`, weights, `deploy.py` and `deploy.json` into `folder`.
 
-    The file is written beside its place, compared with PyTorch on `images`, and takes its place only if both find the
+    A file is written beside its place, compared with PyTorch on `images`, and takes its place only if both find the
     same (`agreement.py` has the tolerances); otherwise it is deleted.
 
     Args:
         images: to compare on; default: the first `CHECK_IMAGES` of the source's own test set.
         fixed: one image at a time, of the one size that `description.size` needs; else any batch and size.
+        openvino: write `<name>.xml` and `<name>.bin` as well, compared in the same way.
 
     Raises:
         ConfigError: the detector has a part that cannot be exported; says which.
@@ -90,39 +95,59 @@ def export(
         description, onnx=f'{source.name}.onnx', weights=f'{source.name}.pth', config='deploy.py'
     )
     folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f'.{source.name}.tmp.onnx'
+    final, temporary = folder / f'{source.name}.onnx', folder / f'.{source.name}.tmp.onnx'
+    xml = temporary.with_suffix('.xml')
     try:
         write_onnx(model, description, temporary, simplify)
-        detector = Detector(temporary, torch.get_num_threads(), source='hr' if source.bench else 'lr')
+        detector = _open(temporary, source)
         plain: Backend = TorchBackend(model)
         reference: Callable[[str | Path], Prediction] = Predictor(network, source.weights, 'cpu')
         if description.fixed:
             plain = FixedSize(plain, description.fixed)
             reference = _with_backend(detector, plain)
-        agreement = check_files(detector, reference, paths)
-        batch = check_batches(detector, plain, paths)
-        for what, result in (('one by one', agreement), ('in batches of two sizes', batch)):
-            if not result.holds:
-                raise CheckpointError(
-                    f'the exported file does not find what PyTorch finds, so it was deleted. Images {what}: {result}. '
-                    + ('' if fixed else 'A backbone that fixes its input size (Swin) needs --fixed')
-                )
-        temporary.replace(folder / f'{source.name}.onnx')
+        agreements = prove(detector, reference, plain, paths)
+        runs = [('PyTorch', plain), ('ONNX Runtime', detector.backend)]
+        converted = None
+        if openvino:
+            write_openvino(temporary, description, xml)
+            other = _open(xml, source)
+            converted = (final.with_suffix('.xml'), *prove(other, reference, plain, paths))
+            runs.append(('OpenVINO', other.backend))
+            xml.with_suffix('.bin').replace(final.with_suffix('.bin'))
+            xml.replace(final.with_suffix('.xml'))
+        temporary.replace(final)
     finally:
-        temporary.unlink(missing_ok=True)
+        for file in (temporary, xml, xml.with_suffix('.bin')):
+            file.unlink(missing_ok=True)
     if source.weights.resolve() != (folder / f'{source.name}.pth').resolve():
         shutil.copyfile(source.weights, folder / f'{source.name}.pth')
     write_atomic(source.deploy.pretty_text.encode(), folder / 'deploy.py')
     write_description(description, folder)
     prepared = [detector.prepare(path) for path in paths]
-    runs = (('PyTorch', plain), ('ONNX Runtime', detector.backend))
-    return Exported(
-        folder,
-        folder / f'{source.name}.onnx',
-        agreement,
-        batch,
-        tuple(latency(name, backend, prepared, torch.get_num_threads()) for name, backend in runs),
-    )
+    latencies = tuple(latency(name, backend, prepared, torch.get_num_threads()) for name, backend in runs)
+    return Exported(folder, final, *agreements, latencies, converted)
+
+
+def _open(file: Path, source: Source) -> Detector:
+    return Detector(file, torch.get_num_threads(), source='hr' if source.bench else 'lr')
+
+
+def prove(
+    detector: Detector, reference: Callable[[str | Path], Prediction], plain: Backend, paths: Sequence[str | Path]
+) -> tuple[Agreement, Agreement]:
+    """How an exported file agrees with PyTorch, one by one and in batches.
+
+    Raises:
+        CheckpointError: it does not; says in what.
+    """
+    agreements = check_files(detector, reference, paths), check_batches(detector, plain, paths)
+    for what, result in zip(('one by one', 'in batches of two sizes'), agreements, strict=True):
+        if not result.holds:
+            raise CheckpointError(
+                f'the exported file does not find what PyTorch finds, so it was deleted. Images {what}: {result}. '
+                + ('' if detector.description.fixed else 'A backbone that fixes its input size (Swin) needs --fixed')
+            )
+    return agreements
 
 
 def test_images(source: Source) -> list[str]:
@@ -169,6 +194,18 @@ def write_onnx(model: Any, description: Description, file: Path, simplify: bool 
     onnx.helper.set_model_props(content, {METADATA_KEY: description.to_json()})
     onnx.checker.check_model(content)
     onnx.save(content, file)
+
+
+def write_openvino(onnx: Path, description: Description, xml: Path) -> None:
+    """`xml` and, beside it, its weights, of an .onnx file; single precision, with the description inside.
+
+    Raises:
+        ConfigError: openvino is not installed.
+    """
+    module = import_openvino()
+    content = module.Core().read_model(str(onnx))
+    content.set_rt_info(description.to_json(), [METADATA_KEY])
+    module.save_model(content, str(xml), compress_to_fp16=False)
 
 
 def _padded(size: tuple[int, int], model: Any) -> tuple[int, int]:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Protocol, cast
 
 import numpy as np
 
-from ..errors import CheckpointError, ConfigError, DataError
-from .description import METADATA_KEY, Description, read_description
+from ..errors import ConfigError, DataError
+from .backends import BACKENDS, Raw
+from .description import Description, read_description
 from .images import Prepared, Reduce, prepare, read_image
-
-Raw = tuple[np.ndarray, np.ndarray, np.ndarray]
-"""boxes (n, 4) in pixels of the network's input, scores (n,), labels (n,); best first."""
 
 
 @dataclass(frozen=True)
@@ -42,13 +39,13 @@ class Backend(Protocol):
 
 
 class Detector:
-    """A student, from a deploy folder or an .onnx file.
+    """A student, from a deploy folder or an exported file.
 
     Args:
-        model: an .onnx file written by `export`, or a folder with `deploy.json` (its .onnx file where it has one, else
-            its weights, which need mmpd with torch and mmdet).
+        model: an .onnx or (OpenVINO) .xml file written by `export`, or a folder with `deploy.json` (its .onnx file if
+            it has one, else its weights, which need mmpd with torch and mmdet).
         threads: of the network; None leaves it to the library.
-        device: of weights: 'cpu', 'cuda', …; an .onnx file runs on the CPU.
+        device: of weights: 'cpu', 'cuda', …; exported files run on the CPU.
         source: 'lr', 'hr' or 'auto', as `images.prepare`.
 
     Raises:
@@ -60,10 +57,10 @@ class Detector:
     ) -> None:
         self.source = source
         file = locate(model)
-        if file.suffix == '.onnx':
+        if file.suffix in BACKENDS:
             if device not in (None, 'cpu'):
-                raise ConfigError(f'--device {device}: an .onnx file runs on the CPU here; give the weights instead')
-            backend = OnnxBackend(file, threads)
+                raise ConfigError(f'--device {device}: {file.name} runs on the CPU here; give the weights instead')
+            backend = BACKENDS[file.suffix](file, threads)
             self.description = read_description(model) if Path(model).is_dir() else backend.description()
             self.backend = cast(Backend, backend)
             self.reduce: Reduce | None = None
@@ -107,14 +104,12 @@ class Detector:
 
 
 def locate(model: str | Path) -> Path:
-    """The file to run of a model: .onnx or weights.
+    """The file to run of a model: .onnx, .xml or weights.
 
     Raises:
         DataError: no such file, or nothing to run in the folder.
     """
     path = Path(model)
-    if path.suffix == '.onnx' and path.is_file():
-        return path
     if not path.exists():
         raise DataError(f'{path}: no such file or folder')
     if path.is_file():
@@ -125,58 +120,3 @@ def locate(model: str | Path) -> Path:
         if (path / name).is_file():
             return path / name
     raise DataError(f'{path} holds none of {names}, which its deploy.json names')
-
-
-class OnnxBackend:
-    """An .onnx file of `export` in ONNX Runtime, on the CPU."""
-
-    def __init__(self, file: str | Path, threads: int | None = None) -> None:
-        self.file = file
-        self.session = open_session(file, threads)
-        height, width = self.session.get_inputs()[0].shape[1:3]
-        self.fixed = (height, width) if isinstance(height, int) and isinstance(width, int) else None
-
-    def description(self) -> Description:
-        """What the file says of itself.
-
-        Raises:
-            CheckpointError: it was not written by `export`.
-        """
-        text = self.session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
-        if text is None:
-            raise CheckpointError(
-                f'{self.file} was not written by mmpd: it has no description of its classes and sizes'
-            )
-        return Description.from_json(text, str(self.file))
-
-    def __call__(self, images: Sequence[np.ndarray]) -> list[Raw]:
-        if self.fixed and len(images) > 1:
-            return [found for image in images for found in self([image])]
-        sizes = np.array([image.shape[:2] for image in images], np.int64)
-        height, width = self.fixed or sizes.max(0)
-        if (sizes > (height, width)).any():
-            raise DataError(f'an image of {sizes.max(0)[::-1]} does not fit into the fixed input {width}×{height}')
-        batch = np.zeros((len(images), height, width, 3), np.uint8)
-        for image, place in zip(images, batch, strict=True):
-            place[: image.shape[0], : image.shape[1]] = image
-        boxes, scores, labels = self.session.run(None, {'images': batch, 'sizes': sizes})
-        return [(b[s > 0], s[s > 0], n[s > 0]) for b, s, n in zip(boxes, scores, labels, strict=True)]
-
-
-def open_session(file: str | Path, threads: int | None = None) -> Any:
-    """An onnxruntime.InferenceSession on the CPU.
-
-    Raises:
-        CheckpointError: the file is damaged. ConfigError: onnxruntime is not installed.
-    """
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise ConfigError("onnxruntime is not installed: pip install 'mmpd[export]', or onnxruntime alone") from error
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or int(os.environ.get('OMP_NUM_THREADS', 0))
-    options.log_severity_level = 3
-    try:
-        return onnxruntime.InferenceSession(str(file), options, providers=['CPUExecutionProvider'])
-    except Exception as error:  # its exceptions have no common public base
-        raise CheckpointError(f'{file} is damaged or no ONNX file: {str(error)[:200]}') from error

@@ -12,6 +12,7 @@ from mmpd.io.deploy_folder import find_source, read_pipeline
 from mmpd.io.export import export
 from mmpd.io.onnx_graph import DetectorGraph
 from mmpd.runtime import Detector
+from mmpd.runtime.backends import OpenVinoBackend
 from tests.io.stage_folder import write_stage
 from tests.toy_families import toy_family
 from tests.toys import CLASSES, build_model, toy_chain, toy_retinanet
@@ -36,10 +37,11 @@ print('RESULT', json.dumps([dict(boxes=one.boxes.tolist(), scores=one.scores.tol
 
 @pytest.fixture(scope='module')
 def exported(tmp_path_factory):
-    """(stage folder, what its export returned, an HR image); simplified, as a user gets it."""
+    """(stage folder, what its export returned, an HR image); simplified, as a user gets it, for both runtimes."""
+    pytest.importorskip('openvino')
     root = tmp_path_factory.mktemp('export')
     stage = write_stage(read_chain(toy_chain(root)), root)
-    return stage, export(find_source(stage), stage / 'deploy'), root / 'voc/JPEGImages/test_0.png'
+    return stage, export(find_source(stage), stage / 'deploy', openvino=True), root / 'voc/JPEGImages/test_0.png'
 
 
 @pytest.mark.parametrize('family', FAMILIES)
@@ -85,9 +87,10 @@ def test_a_file_that_finds_something_else_is_deleted(exported, tmp_path, monkeyp
     assert not list((tmp_path / 'out').glob('*onnx*'))
 
 
-def test_the_runtime_needs_neither_torch_nor_mmdet(exported) -> None:
+@pytest.mark.parametrize('model', ['.', 'student.xml'])
+def test_the_runtime_needs_neither_torch_nor_mmdet(exported, model) -> None:
     stage, result, image = exported
-    command = [sys.executable, '-c', NO_TORCH, str(result.folder), str(image), str(image)]
+    command = [sys.executable, '-c', NO_TORCH, str(result.folder / model), str(image), str(image)]
     root = Path(__file__).parents[2]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=root)
     assert done.returncode == 0, done.stderr[-2000:]
@@ -100,14 +103,35 @@ def test_the_runtime_needs_neither_torch_nor_mmdet(exported) -> None:
         assert one['labels'] == expected.labels.tolist()
 
 
+def test_openvino_is_compared_too_and_nothing_is_left_where_it_differs(exported, tmp_path, monkeypatch) -> None:
+    stage, result, _ = exported
+    file, one_by_one, batches = result.openvino
+    assert file.with_suffix('.bin').is_file() and one_by_one.holds and batches.holds
+    assert one_by_one.detections == result.agreement.detections
+    prove = export_module.prove
+
+    def with_a_fault(detector, *args):
+        if isinstance(detector.backend, OpenVinoBackend):
+            run = detector.backend.run
+            detector.backend.run = lambda *batch: [
+                found + 0.01 * (index == 1) for index, found in enumerate(run(*batch))
+            ]
+        return prove(detector, *args)
+
+    monkeypatch.setattr(export_module, 'prove', with_a_fault)
+    with pytest.raises(CheckpointError, match='does not find'):
+        export(find_source(stage), tmp_path / 'out', simplify=False, openvino=True)
+    assert not [file for file in (tmp_path / 'out').iterdir() if file.suffix in ('.onnx', '.xml', '.bin')]
+
+
 def test_a_deploy_folder_says_all_that_the_runtime_must_know(exported) -> None:
     _, result, _ = exported
-    for model in (result.folder, result.onnx):
+    for model in (result.folder, result.onnx, result.openvino[0]):
         told = Detector(model).description
         assert (told.classes, told.size, told.hr_size) == (CLASSES, (32, 24), (64, 48))
         assert (told.ratio, told.reduction) == ('2', 'area')
         assert (told.score_threshold, told.iou_threshold, told.max_per_image) == (0.01, 0.5, 20)
-    assert {latency.name for latency in result.latencies} == {'PyTorch', 'ONNX Runtime'}
+    assert {latency.name for latency in result.latencies} == {'PyTorch', 'ONNX Runtime', 'OpenVINO'}
     assert all(0 < latency.median <= latency.p95 for latency in result.latencies)
 
 
@@ -137,6 +161,10 @@ def test_what_is_missing_is_named(tmp_path) -> None:
     (tmp_path / 'broken.onnx').write_bytes(b'no model')
     with pytest.raises(CheckpointError, match='damaged'):
         Detector(tmp_path / 'broken.onnx')
+    pytest.importorskip('openvino')
+    (tmp_path / 'broken.xml').write_bytes(b'no model')
+    with pytest.raises(CheckpointError, match='damaged'):
+        Detector(tmp_path / 'broken.xml')
 
 
 def test_a_pipeline_that_the_runtime_does_not_do_is_refused() -> None:
