@@ -15,7 +15,7 @@ from ..errors import DataError
 SPLITS = ('train', 'val', 'test')
 SMALL = 10  # percentile of a class's sides that is called its smallest: below it are often labelling errors
 FINEST = {'fine': 16.0, 'cheap': 32.0}  # side of RetinaNet's smallest anchor in the student's pyramid, LR pixels
-MAX_SIDE = 1333
+MAX_SIDE, MAX_SIDE_CPU = 1333, 320  # of HR images
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,13 @@ class Layout:
 @dataclass(frozen=True)
 class Look:
     """What was seen in the training set: class names, image sizes (n, 2) and box sides (m, 2), both (width, height) in
-    pixels of the files, and the boxes' labels (m,)."""
+    pixels of the files, and the boxes' labels (m,); HR images are to be no larger than `max_side`."""
 
     classes: tuple[str, ...]
     images: np.ndarray
     boxes: np.ndarray
     labels: np.ndarray
+    max_side: int = MAX_SIDE
 
     @property
     def counts(self) -> dict[str, int]:
@@ -49,9 +50,9 @@ class Look:
 
     @property
     def hr_scale(self) -> tuple[int, int]:
-        """(width, height) of HR images: the median image, its longer side at most MAX_SIDE."""
+        """(width, height) of HR images: the median image, its longer side at most `max_side`."""
         width, height = np.median(self.images, axis=0)
-        factor = min(1.0, MAX_SIDE / max(width, height))
+        factor = min(1.0, self.max_side / max(width, height))
         return round(width * factor), round(height * factor)
 
     @property
@@ -123,8 +124,11 @@ def _coco_splits(root: Path) -> dict[str, dict[str, Any]]:
     return splits
 
 
-def look(layout: Layout) -> Look:
+def look(layout: Layout, cpu: bool = False) -> Look:
     """Read the training set's annotations.
+
+    Args:
+        cpu: as `chain_text`.
 
     Raises:
         DataError: no training split, or as the data set does; a VOC class list is read from the files.
@@ -152,7 +156,8 @@ def look(layout: Layout) -> Look:
             labels.append(item['bbox_label'])
     if not boxes:
         raise DataError(f'the training split of {layout.root} holds no object')
-    return Look(classes, np.array(images, float), np.array(boxes, float), np.array(labels))
+    sizes = np.array(images, float)
+    return Look(classes, sizes, np.array(boxes, float), np.array(labels), MAX_SIDE_CPU if cpu else MAX_SIDE)
 
 
 def _voc_names(layout: Layout) -> tuple[str, ...]:
@@ -167,8 +172,12 @@ def _voc_names(layout: Layout) -> tuple[str, ...]:
     return tuple(names)
 
 
-def chain_text(layout: Layout, seen: Look, ratio: int) -> str:
-    """The chain config, as the text of a file: short, and nothing in it that a base has."""
+def chain_text(layout: Layout, seen: Look, ratio: int, cpu: bool = False) -> str:
+    """The chain config, as the text of a file: short, and nothing in it that a base has.
+
+    Args:
+        cpu: two narrow networks from scratch in the place of ResNet-50 → ResNet-18 → ResNet-18.
+    """
     splits = {split: layout.splits.get(split) or layout.splits.get('val') for split in SPLITS}
     common = dict(data_root=f'{layout.root.resolve()}/')
     kinds = dict(voc='PDVOCDataset', coco='CocoDataset', yolo='PDYOLODataset')
@@ -177,7 +186,6 @@ def chain_text(layout: Layout, seen: Look, ratio: int) -> str:
     missing = [split for split in ('val', 'test') if split not in layout.splits]
     name, side = seen.smallest
     pyramid = 'fine' if side / ratio < 2 * FINEST['cheap'] else 'cheap'
-    anchors = anchor_scales(seen, ratio, pyramid)
     lines = [
         f'# Written by `mmpd init`: {len(seen.images)} training images, {len(seen.boxes)} boxes, {len(seen.classes)} '
         'classes.',
@@ -196,16 +204,25 @@ def chain_text(layout: Layout, seen: Look, ratio: int) -> str:
         *(f'    {split}=dict(**common, {_keywords(splits[split] or layout.splits["train"])}),' for split in SPLITS),
         f'    hr_scale={seen.hr_scale},',
         "    augment=[dict(type='RandomFlip', prob=0.5)],",
-        '    batch_size=8,',
+        f'    batch_size={4 if cpu else 8},',
         '    num_workers=2,',
         ')',
-        "r50 = 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'",
-        "r18 = 'mmdet::retinanet/retinanet_r18_fpn_1x_coco.py'",
-        f'anchors = dict(bbox_head=dict(anchor_generator={anchors}))' if anchors else 'anchors = {}',
         'terms = dict(',
         "    feature=dict(type='FeatureTerm', loss_weight=1.0),",
         "    response=dict(type='ResponseTerm', loss_weight=1.0),",
         ')',
+        *(_cpu_stages if cpu else _stages)(anchor_scales(seen, ratio, pyramid)),
+        'del common',
+    ]
+    return '\n'.join(lines) + '\n'
+
+
+def _stages(anchors: str | None) -> list[str]:
+    """The chain of the paper, from ImageNet weights."""
+    return [
+        "r50 = 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'",
+        "r18 = 'mmdet::retinanet/retinanet_r18_fpn_1x_coco.py'",
+        f'anchors = dict(bbox_head=dict(anchor_generator={anchors}))' if anchors else 'anchors = {}',
         'stages = dict(',
         "    teacher=dict(detector=r50, overrides=anchors, size='hr'),",
         "    assistant=dict(detector=r18, overrides=anchors, size='hr', guide='teacher', terms=terms),",
@@ -213,9 +230,36 @@ def chain_text(layout: Layout, seen: Look, ratio: int) -> str:
         "        detector=r18, overrides=anchors, size='lr', guide='assistant', init_from='guide', terms=terms",
         '    ),',
         ')',
-        'del common',
     ]
-    return '\n'.join(lines) + '\n'
+
+
+def _cpu_stages(anchors: str | None) -> list[str]:
+    """What trains in minutes without a GPU, as `pd_bccd.py` does."""
+    return [
+        '# Sized for a CPU: half-width networks from scratch, and no teacher that is larger than the HR network.',
+        'pretrained = False',
+        'guide_cache = 2048  # MiB; flips are the only augmentation, so every guide output comes back',
+        'schedule = dict(max_epochs=20, warmup_iters=100, val_interval=5)',
+        'optim_wrapper = dict(',
+        '    _delete_=True,',
+        "    type='OptimWrapper',",
+        "    optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.05),",
+        '    clip_grad=dict(max_norm=10, norm_type=2),',
+        ')',
+        "r18 = 'mmdet::retinanet/retinanet_r18_fpn_1x_coco.py'",
+        f'anchors = dict(anchor_generator={anchors})' if anchors else 'anchors = {}',
+        'narrow = dict(',
+        '    backbone=dict(base_channels=32),',
+        '    neck=dict(in_channels=[32, 64, 128, 256], out_channels=64),',
+        '    bbox_head=dict(in_channels=64, feat_channels=64, stacked_convs=2, **anchors),',
+        ')',
+        'stages = dict(',
+        "    assistant=dict(detector=r18, overrides=narrow, size='hr'),",
+        '    student=dict(',
+        "        detector=r18, overrides=narrow, size='lr', guide='assistant', init_from='guide', terms=terms",
+        '    ),',
+        ')',
+    ]
 
 
 def anchor_scales(seen: Look, ratio: int, pyramid: str) -> str | None:

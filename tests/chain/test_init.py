@@ -1,8 +1,10 @@
 """`mmpd init`: three layouts told apart, a config that mmpd reads, and sizes that are those of the data."""
 
+import dataclasses
 import shutil
 from pathlib import Path
 
+from mmpd.ablate.rows import ablation_chain
 from mmpd.chain.chain import read_chain
 from mmpd.chain.init import Look, advice, anchor_scales, chain_text, find_layout, look
 from mmpd.cli import command
@@ -72,6 +74,16 @@ def test_the_command_writes_once_and_says_what_comes_next(tmp_path, capsys):
     command('init')([str(root), '--out', str(out), '--force'])
 
 
+def test_a_chain_for_a_cpu_is_two_narrow_networks_from_scratch_that_can_be_ablated(tmp_path):
+    root, out = yolo_root(tmp_path), tmp_path / 'mine.py'
+    command('init')([str(root), '--out', str(out), '--cpu'])
+    chain = read_chain(Config.fromfile(out))
+    hr, lr = chain.stages.values()
+    assert lr.guide is hr and lr.init_from is hr and max(chain.config.data.hr_scale) <= 320
+    assert lr.network.backbone.base_channels == 32 and lr.network.backbone.get('init_cfg') is None
+    assert {'lr_init', 'lr_plain', 'student'} <= ablation_chain(chain, 0).stages.keys()
+
+
 def test_a_small_rare_class_decides_and_not_the_mean():
     rare = sized(12.0)
     boxes = np.concatenate([rare.boxes, [[200.0, 200.0]] * 2000])
@@ -84,6 +96,8 @@ def test_a_small_rare_class_decides_and_not_the_mean():
 def test_sizes_are_in_pixels_of_the_resized_images():
     assert sized(100.0, images=(2666, 2000)).hr_scale == (1333, 1000)
     assert sized(100.0, images=(2666, 2000)).smallest[1] == pytest.approx(50.0)
+    small = dataclasses.replace(sized(100.0), max_side=320)
+    assert small.hr_scale == (320, 240) and small.smallest[1] == pytest.approx(50.0)
 
 
 @pytest.mark.parametrize('side', [8.0, 12.0, 16.0, 20.0])
