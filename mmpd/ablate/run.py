@@ -19,6 +19,7 @@ from ..errors import ConfigError
 from ..evaluation.measure import measure
 from ..io.write import write_atomic
 from ..run.fingerprint import fingerprint
+from ..run.live import Show
 from ..run.stages import run_stages
 from ..run.state import finished_checkpoint
 
@@ -65,7 +66,14 @@ def refuse_other_options(chain: Chain, results: Iterable[dict], out_dir: Path) -
             )
 
 
-def run_row(chain: Chain, row: str, work_dir: Path, out_dir: Path, splits: Iterable[str] = ('val',)) -> dict:
+def run_row(
+    chain: Chain,
+    row: str,
+    work_dir: Path,
+    out_dir: Path,
+    splits: Iterable[str] = ('val',),
+    show: Show = Show(),  # noqa: B008
+) -> dict:
     """Train one row of an ablation chain, measure it, and write `<out_dir>/<row>_seed<seed>.json`.
 
     Finished work is reused, and a measured split is not measured again.
@@ -81,7 +89,7 @@ def run_row(chain: Chain, row: str, work_dir: Path, out_dir: Path, splits: Itera
     if not wanted:
         return result
     folder = work_dir / f'seed{seed}'
-    checkpoint = run_stages(chain, folder, only=row)[row]
+    checkpoint = run_stages(chain, folder, only=row, show=show)[row]
     done_file = folder / row / 'done.json'
     done = json.loads(done_file.read_text()) if done_file.is_file() else {}
     metrics, per_class = result.get('metrics', {}), result.get('per_class', {})

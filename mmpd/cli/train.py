@@ -25,6 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         const='auto',
         help='of one training: resume from this checkpoint, or from the newest intact one. A chain always resumes',
     )
+    parser.add_argument('--verbose', action='store_true', help='the whole log here, in place of one line of progress')
+    parser.add_argument('--tensorboard', action='store_true', help='curves and pictures for TensorBoard, too')
     parser.add_argument('--no-check', action='store_true', help='skip the preflight of a chain')
     add_options(parser)
     add_launcher(parser)
@@ -47,14 +49,25 @@ def train_chain(args: argparse.Namespace, config, work_dir: str) -> None:
 
     from ..chain.chain import read_chain
     from ..run.launch import launched_rank
+    from ..run.live import Show
     from ..run.seeds import run_many, summary_table
     from ..run.stages import run_stages
 
     chain = read_chain(config)
     if args.runs is None:
-        run_stages(chain, work_dir, args.stage, args.launcher, check=not args.no_check)
+        run_stages(
+            chain,
+            work_dir,
+            args.stage,
+            args.launcher,
+            check=not args.no_check,
+            show=Show(args.verbose, args.tensorboard),
+        )
         return
-    summary = run_many(chain, work_dir, args.runs, args.stage, args.launcher, check=not args.no_check)
+    check = not args.no_check
+    summary = run_many(
+        chain, work_dir, args.runs, args.stage, args.launcher, check=check, show=Show(args.verbose, args.tensorboard)
+    )
     if launched_rank(args.launcher) == 0:
         Console(highlight=False).print(summary_table(summary, chain.final.task.headline, chain.final.task.fractions))
 
@@ -62,6 +75,7 @@ def train_chain(args: argparse.Namespace, config, work_dir: str) -> None:
 def train_one(args: argparse.Namespace, config, work_dir: str) -> None:
     from ..compat.mmengine_loading import find_resumable
     from ..run.launch import from_rank_0, join, launched_rank
+    from ..run.live import Show
     from ..run.lock import WorkDirLock
     from ..run.train import train
 
@@ -71,4 +85,6 @@ def train_one(args: argparse.Namespace, config, work_dir: str) -> None:
         join(args.launcher, **config.get('env_cfg', {}).get('dist_cfg', {}))
         if resume == 'auto':
             resume = from_rank_0(lambda: find_resumable(work_dir))
-        train(config, args.launcher, resume, experiment=Path(args.config).stem)
+        train(
+            config, args.launcher, resume, experiment=Path(args.config).stem, show=Show(args.verbose, args.tensorboard)
+        )

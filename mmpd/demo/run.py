@@ -61,7 +61,9 @@ def run(config_file: str | Path, work_dir: str | Path, options: dict | None, con
     before, stages.console.file = stages.console._file, console.file
     try:
         with overall_progress(chain, console):
-            checkpoints = stages.run_stages(chain, work_dir)
+            checkpoints = stages.run_stages(
+                chain, work_dir, show=stages.Show(verbose=True)
+            )  # all of it goes to demo.log
     finally:
         stages.console._file = before
     console.print('[bold]mmpd[/bold] measuring the four networks on the test images')

@@ -18,6 +18,7 @@ from ..chain.deploy import bench_config
 from ..errors import ConfigError
 from ..evaluation.measure import measure
 from ..io.write import write_atomic
+from .live import Show
 from .stages import run_stages
 
 Summary = dict[str, dict[str, dict]]
@@ -25,7 +26,13 @@ Summary = dict[str, dict[str, dict]]
 
 
 def run_many(
-    chain: Chain, work_dir: str | Path, runs: int, only: str | None = None, launcher: str = 'none', check: bool = False
+    chain: Chain,
+    work_dir: str | Path,
+    runs: int,
+    only: str | None = None,
+    launcher: str = 'none',
+    check: bool = False,
+    show: Show = Show(),  # noqa: B008 (frozen)
 ) -> Summary:
     """Train a chain with the seeds s, s + 1, … (s = `randomness.seed`) and measure its networks on the test split.
 
@@ -33,7 +40,7 @@ def run_many(
     `<work_dir>/runs.json` as well.
 
     Args:
-        only, launcher, check: as `run_stages`; the check is done once.
+        only, launcher, check, show: as `run_stages`; the check is done once.
 
     Raises:
         ConfigError: runs < 1, or as `run_stages`.
@@ -43,7 +50,8 @@ def run_many(
     results = []
     for index in range(runs):
         one = with_seed(chain, index)
-        checkpoints = run_stages(one, Path(work_dir) / f'run{index}', only, launcher, check=check and index == 0)
+        checked = check and index == 0
+        checkpoints = run_stages(one, Path(work_dir) / f'run{index}', only, launcher, check=checked, show=show)
         results.append(
             {
                 name: measure(bench_config(one.stages[name]), file, 'test', launcher).metrics

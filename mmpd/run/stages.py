@@ -25,6 +25,7 @@ from ..io.urls import load_url_checkpoint
 from ..io.write import write_atomic
 from .fingerprint import fingerprint
 from .launch import from_rank_0, join, launched_rank
+from .live import Show
 from .lock import WorkDirLock
 from .state import State, begin, finished_checkpoint, state_of
 from .train import train
@@ -39,6 +40,7 @@ def run_stages(
     launcher: str = 'none',
     announce: bool = True,
     check: bool = False,
+    show: Show = Show(),  # noqa: B008 (frozen)
 ) -> dict[str, str]:
     """Train every stage of a chain that is not finished yet.
 
@@ -48,6 +50,7 @@ def run_stages(
         launcher: 'none', 'pytorch', 'slurm' or 'mpi', as mmengine has them.
         announce: print what happens (rank 0).
         check: preflight on rank 0: all stages before the first one starts, and each again when its guide is trained.
+        show: what each training shows.
 
     Returns:
         stage → file with its plain weights.
@@ -68,14 +71,15 @@ def run_stages(
         if check and only is None:
             from_rank_0(lambda: _check_unfinished(chain, work_dir))
         for index, stage in enumerate(chain.stages.values()):
-            say = _speaker(announce, f'stage {index + 1}/{len(chain.stages)} {stage.name}')
+            place = f'stage {index + 1}/{len(chain.stages)} {stage.name}'
+            say = _speaker(announce, place)
             if stage.given:
                 weights: str | None = stage.given
                 say(f'given, {weights}')
             elif only in (None, stage.name):
                 config = stage_config(stage, work_dir, _needed(stage, checkpoints, work_dir))
                 check_again = check and (stage.guide is not None or only is not None)
-                weights = _run_stage(stage, config, launcher, say, checkpoints, check_again)
+                weights = _run_stage(stage, config, launcher, say, checkpoints, check_again, show)
             else:
                 weights = from_rank_0(lambda stage=stage: finished_checkpoint(work_dir / stage.name))  # type: ignore[misc]
             if weights:
@@ -139,6 +143,7 @@ def _run_stage(
     say: Callable[[str], None],
     checkpoints: dict[str, str],
     check: bool,
+    show: Show,
 ) -> str:
     """Train a stage unless it is finished; the file with its weights. `check`: preflight it, its guide is there now."""
     folder = Path(config.work_dir)
@@ -152,9 +157,9 @@ def _run_stage(
         _begin(folder, stage, config, state)
     how = f'resuming from {Path(state.resume_from).name}' if state.resume_from else 'starting'
     how += ' with the learning rate of the longer schedule' if state.longer else ''
-    say(f'{how}, {config.train_cfg.max_epochs} epochs, in {folder}')
+    say(f'{how}, {config.train_cfg.max_epochs} epochs, in {folder}' + ('' if show.verbose else ', where its log is'))
     started = time.time()
-    runner = train(config, launcher, state.resume_from, experiment=stage.name, longer=state.longer)
+    runner = train(config, launcher, state.resume_from, experiment=stage.name, longer=state.longer, show=show)
     hub, seconds = runner.message_hub, round(time.time() - started, 1)
     score = float(hub.get_info('best_score')) if 'best_score' in hub.runtime_info else None
     if is_main_process():

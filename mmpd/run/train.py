@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import copy
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from ..errors import DataError
 from .launch import model_wrapper
+from .live import QuietRunner, Show, training_line
+from .tensorboard import add_tensorboard
 
 
 def train(
@@ -19,12 +23,14 @@ def train(
     resume_from: str | None = None,
     experiment: str = 'run',
     longer: bool = False,
+    show: Show = Show(),  # noqa: B008 (frozen)
 ) -> Runner:
     """Train one ordinary mmengine config.
 
     Args:
         resume_from: a Runner checkpoint, or None.
         longer: it was trained with a shorter schedule, so its schedulers' state is not for this one.
+        show: on the console, and for TensorBoard.
 
     Raises:
         DataError: a data-loader worker died.
@@ -35,12 +41,19 @@ def train(
     if wrapper:
         config.setdefault('model_wrapper_cfg', wrapper)
     config.load_from, config.resume = resume_from, resume_from is not None
-    if config.get(
-        'visualizer'
-    ):  # a named one is one global instance: a student's curves would go to its teacher's file
+    hooks: list[Hook] = [add_tensorboard(config)] if show.tensorboard else []
+    if config.get('visualizer'):  # a named one is one global instance: student's curves would go to the teacher's file
         config.visualizer.name = f'{experiment}_{time.time_ns()}'
     config.setdefault('experiment_name', f'{experiment}_{time.time_ns()}')
-    runner = Runner.from_cfg(config)
+    if show.verbose:
+        return _train(Runner.from_cfg(config), longer, hooks)
+    with training_line(experiment) as line:
+        return _train(QuietRunner.from_cfg(config), longer, [*hooks, *([line] if line else [])])
+
+
+def _train(runner: Runner, longer: bool, hooks: Sequence[Hook]) -> Runner:
+    for hook in hooks:
+        runner.register_hook(hook)
     if longer:
         _resume_with_new_schedule(runner)
     try:
