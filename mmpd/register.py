@@ -23,8 +23,8 @@ with _contextlib.redirect_stdout(_io.StringIO()), _warnings.catch_warnings():
         epoch_length_hook,
         finite_hook,
         init_hook,
-        memory_format_hook,
         seed_hook,
+        speed_hooks,
     )
     from .io import package_weights
     from .modules import fsr as fsr_neck

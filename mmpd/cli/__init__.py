@@ -23,6 +23,7 @@ COMMANDS = {
     'infer': 'find objects in images: pictures, COCO, VOC, YOLO, CSV',
     'export': 'a student as an ONNX file, checked against PyTorch',
     'cost': 'parameters, MACs, memory, latency, bytes; the most accurate network in a budget',
+    'bench': 'what a distillation step costs beside its parts',
     'report': 'one page of what a chain or an ablation came to',
     'demo': 'the whole chain on a small set that it draws itself',
     'convert': 'an old checkpoint with code in it as plain data',

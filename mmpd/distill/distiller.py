@@ -152,7 +152,7 @@ class Distiller(BaseModel):
         with_head = any(term.needs_guide_head for term in self.terms.values() if isinstance(term, Term))
         if self.guide_cache:
             return self.guide_cache.run(self.guide_view, images_hr, with_head)
-        return self.guide_view.run(images_hr, with_head).release()
+        return self.guide_view.run(images_hr, with_head, with_stem=False).release()
 
 
 def weighed(weight: float, losses: dict[str, Any]) -> dict[str, Any]:

@@ -115,7 +115,7 @@ class GuideCache:
             self.found += 1
             return output
         self.misses += 1
-        taps = view.run(image[None], with_head)
+        taps = view.run(image[None], with_head, with_stem=False)
         output = {name: pytree.tree_map(Tensor.cpu, taps[name]) for name in ('features', 'head') if name in taps}
         if self.half:
             output = pytree.tree_map(self._rounded, output)

@@ -65,13 +65,34 @@ class NetworkView:
         modules = {'stem': self.stem, 'features': self.features}
         return Taps(modules if self.head is None else {**modules, 'head': self.head})
 
-    def run(self, images: Tensor, with_head: bool = True) -> Taps:
+    def run(self, images: Tensor, with_head: bool = True, with_stem: bool = True) -> Taps:
         """One forward to features and, if wanted, the head's raw outputs; no loss, no post-processing."""
-        with self.taps() as taps:
+        taps = self.taps()
+        if not with_stem:  # the largest map of all would be held until the forward ends
+            del taps.modules['stem']
+        with taps:
             feats = self.net.extract_feat(images)
             if with_head and self.head is not None:
                 self.head(feats)
         return taps
+
+    def compile(self) -> None:
+        """`torch.compile` for backbone, neck and head of a frozen network: for `run(…, with_stem=False)` alone, since
+        what is recorded inside of a compiled part is recorded in its first run.
+
+        Raises:
+            ConfigError: features or head lie inside of the backbone.
+        """
+        parts = [part for name in ('backbone', 'neck') if isinstance(part := getattr(self.net, name, None), nn.Module)]
+        parts += [self.head] if self.head is not None and self.head not in parts else []
+        tapped = {module for name, module in self.taps().modules.items() if name != 'stem'}
+        if any(tapped & (set(part.modules()) - {part}) for part in parts):
+            raise ConfigError(
+                f'{type(self.net).__name__}: what the terms compare lies inside of its backbone, so it cannot be '
+                'compiled in parts; leave CompileGuideHook out'
+            )
+        for part in parts:
+            part.forward = torch.compile(part.forward)  # type: ignore[method-assign]
 
     def levels(self, shapes: list[Shape]) -> tuple[Level, ...]:
         """Pyramid levels, from the strides of the feature maps."""

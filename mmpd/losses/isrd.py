@@ -34,7 +34,8 @@ def isrd_loss_of_blocks(blocks: Tensor, slopes: Tensor, image: Tensor, valid: Te
     Args:
         blocks: (B, 3·s², h, w) before the shuffle. slopes: (3,) of the PReLU. image: (B, 3, s·h, s·w).
     """
-    return _BlockL1.apply(blocks.float(), slopes.float(), image.float(), valid)
+    # contiguous: blocks are regrouped, which channels-last ones cannot be without a copy
+    return _BlockL1.apply(blocks.float().contiguous(), slopes.float(), image.float().contiguous(), valid)
 
 
 class _BlockL1(torch.autograd.Function):

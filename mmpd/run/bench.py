@@ -1,17 +1,14 @@
 """What a distillation step costs beside its parts: measured together, in turns, so that a busy machine hits all alike.
 
-Every part is a function without arguments. One round runs each once, rounds repeat, and what counts is the median CPU
-time (of all threads); wall time and quartiles stand beside it. On a GPU, where the CPU only waits, wall time counts.
+What counts is the median CPU time (of all threads); wall time and quartiles stand beside it. On a GPU, where the CPU
+only waits, wall time counts.
 """
 
 from __future__ import annotations
 
 import contextlib
 import copy
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -28,33 +25,26 @@ from torch.utils import _pytree as pytree
 from ..chain.stage import Stage
 from ..chain.stage_config import stage_config
 from ..check.preflight import build_stage, quiet
+from ..distill.guide_cache import GuideCache
 from ..distill.step import Step
 from ..errors import ConfigError
-
-Part = Callable[[], Any]
+from .stopwatch import Part, import_seconds, interleaved, loader_rate, peak_mebibytes, spent_by
 
 
 @dataclass(frozen=True)
 class BenchOptions:
     """threads: of torch. batch: images. rounds: repetitions of every part, after one that does not count. amp: autocast
-    to bfloat16. channels_last: memory format of all weights. device: of the networks."""
+    to bfloat16. channels_last: memory format of all weights. compile: the guide. device: of the networks. guide_cache:
+    measure a step whose guide outputs are found as well, in main memory ('memory') or in a folder; None: not."""
 
     threads: int = 1
     batch: int = 4
     rounds: int = 15
     amp: bool = False
     channels_last: bool = False
+    compile: bool = False
     device: str = 'cpu'
-
-
-@dataclass(frozen=True)
-class Times:
-    """Seconds an image: median, and quartiles in brackets."""
-
-    cpu: float
-    cpu_quartiles: tuple[float, float]
-    wall: float
-    wall_quartiles: tuple[float, float]
+    guide_cache: str | None = None
 
 
 def bench_stage(stage: Stage, options: BenchOptions, checkpoint: str | None = None) -> dict[str, Any]:
@@ -65,8 +55,9 @@ def bench_stage(stage: Stage, options: BenchOptions, checkpoint: str | None = No
             to do: give trained ones for a figure that counts.
 
     Returns:
-        `times` (part → `Times` as dict), `ratio` of the step to the sum of its parts, `peer_ratio`, `terms` (name →
-        forward and extra backward), `mebibytes` (part → peak of what is allocated meanwhile), `loader` and `options`.
+        `times` (part → `Times` as dict), `ratio` of the step to the sum of its parts, `terms` (name → forward and extra
+        backward), `mebibytes` (part → peak of what is allocated meanwhile), `memory_ratio`, `loader`, `import_seconds`
+        and `options`; with a peer `peer_ratio` and `peer_memory_ratio`.
 
     Raises:
         ConfigError: a stage without guide.
@@ -75,18 +66,17 @@ def bench_stage(stage: Stage, options: BenchOptions, checkpoint: str | None = No
         raise ConfigError(f'stages.{stage.name} has no guide, so it has no distillation step to measure')
     torch.set_num_threads(options.threads)
     config = stage_config(stage, Path('work_dirs'), {stage.guide.name: checkpoint} if checkpoint else {})
-    config.model.guide_cache = 0
+    config.model.guide_cache, config.model.guide_cache_dir = 0, None
     config.train_dataloader.batch_size = options.batch
     with quiet(), DefaultScope.overwrite_default_scope(config.default_scope):
         torch.manual_seed(0)
-        model = _prepared(build_stage(config, checkpoint, None), options)
+        model = prepared(build_stage(config, checkpoint, None), options)
         loader = Runner.build_dataloader(Config(config.to_dict()).train_dataloader, seed=0)
         data = model.data_preprocessor(next(iter(loader)), True)
-        parts = step_parts(model, data, options)
-        peer = peer_parts(config, data, options)
-        times = interleaved({**parts, **peer}, options)
+        parts, peer = step_parts(model, data, options), peer_parts(config, data, options)
+        times = interleaved({**parts, **peer}, options.rounds, options.batch, options.device)
         terms = term_times(model, data, options)
-        memory = {part: peak_mebibytes(run, options) for part, run in parts.items()}
+        memory = {part: peak_mebibytes(run, options.device) for part, run in {**parts, **peer}.items()}
         memory['guide outputs'] = _output_mebibytes(model, data, options)
     key = 'wall' if options.device.startswith('cuda') else 'cpu'
     cost = {part: getattr(value, key) for part, value in times.items()}
@@ -102,6 +92,7 @@ def bench_stage(stage: Stage, options: BenchOptions, checkpoint: str | None = No
     )
     if peer:
         result['peer_ratio'] = cost['peer step'] / (cost['peer student step'] + cost['peer teacher forward'])
+        result['peer_memory_ratio'] = memory['peer step'] / memory['peer student step']
     return result
 
 
@@ -110,21 +101,37 @@ def step_parts(model: Any, data: dict, options: BenchOptions) -> dict[str, Part]
     images, samples = data['inputs'], data['data_samples']
     head = any(getattr(term, 'needs_guide_head', False) for term in model.terms.values())
 
+    def student() -> None:
+        _backward(model, model.student.loss(images['lr'], samples))
+
     def guide() -> Any:
         with torch.no_grad():
-            return model.guide_view.run(images['hr'], head)
+            return model.guide_view.run(images['hr'], head, with_stem=False)
 
     def two_models() -> None:
         """The least that any distillation does: both networks in one step, and no term."""
         guide()
-        _backward(model, model.student.loss(images['lr'], samples))
+        student()
+
+    def step() -> None:
+        _backward(model, model(images, samples, mode='loss'))
 
     parts = {
-        'student step': lambda: _backward(model, model.student.loss(images['lr'], samples)),
+        'student step': student,
         'guide forward': guide,
         'two-model step': two_models,
-        'distillation step': lambda: _backward(model, model(images, samples, mode='loss')),
+        'distillation step': step,
     }
+    if options.guide_cache is not None:
+        folder = None if options.guide_cache == 'memory' else options.guide_cache
+        cache = GuideCache(0 if folder else 4096, folder=folder, guide=model.frozen.digest)
+
+        def found() -> None:
+            model.guide_cache = cache
+            step()
+            model.guide_cache = None
+
+        parts['step, guide found'] = found
     return {name: _in_precision(run, options) for name, run in parts.items()}
 
 
@@ -143,7 +150,7 @@ def peer_parts(config: Config, data: dict, options: BenchOptions) -> dict[str, P
     student.teacher_config = Config(dict(model=teacher))
     for part in (student, teacher):
         part.backbone.init_cfg = None
-    peer, plain = (_prepared(MODELS.build(part), options) for part in (student, copy.deepcopy(teacher)))
+    peer, plain = (prepared(MODELS.build(part), options) for part in (student, copy.deepcopy(teacher)))
     images, samples = data['inputs']['lr'], data['data_samples']
 
     def teach() -> None:
@@ -156,17 +163,6 @@ def peer_parts(config: Config, data: dict, options: BenchOptions) -> dict[str, P
         'peer step': lambda: _backward(peer, peer.loss(images, samples)),
     }
     return {name: _in_precision(run, options) for name, run in parts.items()}
-
-
-def interleaved(parts: Mapping[str, Part], options: BenchOptions) -> dict[str, Times]:
-    """Times of every part over the rounds; the first round warms up."""
-    seen: dict[str, list[tuple[float, float]]] = {name: [] for name in parts}
-    for round_ in range(options.rounds + 1):
-        for name, run in parts.items():
-            spent = _time(run, options)
-            if round_:
-                seen[name].append(spent)
-    return {name: _times(np.array(spent) / options.batch) for name, spent in seen.items()}
 
 
 def term_times(model: Any, data: dict, options: BenchOptions) -> dict[str, dict[str, float]]:
@@ -184,51 +180,22 @@ def term_times(model: Any, data: dict, options: BenchOptions) -> dict[str, dict[
             for name, term in model.terms.items():
                 step = Step(images['hr'], images['lr'], samples, taps_hr, taps_lr, model.alignment, model._run_guide)
                 losses: list[Tensor] = []
-                forward = _time(partial(_forward, term, step, losses), options)
-                backward = _time(partial(_grad, losses, leaves), options)
+                forward = spent_by(partial(_forward, term, step, losses), options.device)
+                backward = spent_by(partial(_grad, losses, leaves), options.device)
                 if round_:
                     spent[name].append((forward[0], backward[0]))
     medians = {name: np.median(np.array(rows), axis=0) / options.batch for name, rows in spent.items()}
     return {name: dict(forward=float(row[0]), backward=float(row[1])) for name, row in medians.items()}
 
 
-def peak_mebibytes(run: Part, options: BenchOptions) -> float:
-    """Peak of the tensor memory that is allocated while a part runs, beyond what was there before."""
-    if options.device.startswith('cuda'):
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        run()
-        return (torch.cuda.max_memory_allocated() - before) / 2**20
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
-        run()
-    events = [event for event in profile.profiler.kineto_results.events() if event.name() == '[memory]']
-    changes = np.array([event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())])
-    return float(np.cumsum(changes).max()) / 2**20 if len(changes) else 0.0
-
-
-def loader_rate(loader: Any, batch: int, batches: int = 12) -> dict[str, float]:
-    """Images a second of the training loader as the chain sets it, by wall time, after its first batch."""
-    iterator = iter(loader)
-    next(iterator)
-    begin, seen = time.perf_counter(), 0
-    for _ in zip(range(batches), iterator, strict=False):
-        seen += 1
-    seconds = time.perf_counter() - begin
-    return dict(images_per_second=seen * batch / seconds if seen else float('nan'), workers=loader.num_workers)
-
-
-def import_seconds() -> dict[str, float]:
-    """CPU seconds of `import …` in a process of its own."""
-    code = 'import time, {0}; print(time.process_time())'
-    run = {
-        name: subprocess.check_output([sys.executable, '-c', code.format(name)]) for name in ('torch', 'mmpd.register')
-    }
-    return {name: float(text) for name, text in run.items()}
-
-
-def _prepared(model: nn.Module, options: BenchOptions) -> Any:
+def prepared(model: nn.Module, options: BenchOptions) -> Any:
+    """The model on its device, in its memory format, its guide compiled where that is asked for."""
     model = model.to(options.device).train()
-    return model.to(memory_format=torch.channels_last) if options.channels_last else model  # type: ignore[call-overload]
+    if options.channels_last:
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if options.compile and hasattr(model, 'guide_view'):
+        model.guide_view.compile()
+    return model
 
 
 @contextlib.contextmanager
@@ -272,23 +239,6 @@ def _forward(term: Any, step: Step, losses: list[Tensor]) -> None:
 
 def _grad(losses: list[Tensor], leaves: list[Tensor]) -> None:
     torch.autograd.grad(losses[0], leaves, retain_graph=True, allow_unused=True)
-
-
-def _time(run: Part, options: BenchOptions) -> tuple[float, float]:
-    cuda = options.device.startswith('cuda')
-    if cuda:
-        torch.cuda.synchronize()
-    cpu, wall = time.process_time(), time.perf_counter()
-    run()
-    if cuda:
-        torch.cuda.synchronize()
-    return time.process_time() - cpu, time.perf_counter() - wall
-
-
-def _times(spent: np.ndarray) -> Times:
-    """(rounds, 2) CPU and wall seconds."""
-    low, median, high = np.percentile(spent, [25, 50, 75], axis=0)
-    return Times(float(median[0]), (float(low[0]), float(high[0])), float(median[1]), (float(low[1]), float(high[1])))
 
 
 def _output_mebibytes(model: Any, data: dict, options: BenchOptions) -> float:

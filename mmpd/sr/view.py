@@ -32,9 +32,12 @@ class SRView(NetworkView):
         modules = {f'point{point}': groups[end] for point, end in enumerate(ends)}
         return BodyTaps({'stem': self.stem, 'head': self.net.backbone, **modules}, self.net.backbone.group_map)
 
-    def run(self, images: Tensor, with_head: bool = True) -> Taps:
+    def run(self, images: Tensor, with_head: bool = True, with_stem: bool = True) -> Taps:
         """One forward; the maps lie on the way to the head, so `with_head` saves nothing."""
-        with self.taps() as taps:
+        taps = self.taps()
+        if not with_stem:
+            del taps.modules['stem']
+        with taps:
             self.net(images, mode='tensor')
         return taps
 

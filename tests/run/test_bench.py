@@ -2,7 +2,12 @@
 
 from mmpd.chain.chain import read_chain
 from mmpd.errors import ConfigError
-from mmpd.run.bench import BenchOptions, bench_stage, interleaved, peak_mebibytes
+from mmpd.report.bench import bench_lines, bench_table
+from mmpd.report.growth import growth_table, plot_growth
+from mmpd.run import growth
+from mmpd.run.bench import BenchOptions, bench_stage
+from mmpd.run.growth import Setting, measure_growth
+from mmpd.run.stopwatch import first_iteration, interleaved, peak_mebibytes
 from tests.toys import save_weights, toy_chain, toy_retinanet
 
 import pytest
@@ -13,9 +18,12 @@ def test_every_part_is_measured(tmp_path):
     chain = read_chain(toy_chain(tmp_path))
     save_weights(toy_retinanet(), tmp_path / 'guide.pth')
     before = torch.get_num_threads()
-    result = bench_stage(chain.stages['student'], BenchOptions(batch=2, rounds=2), str(tmp_path / 'guide.pth'))
+    options = BenchOptions(batch=2, rounds=2, guide_cache=str(tmp_path / 'cache'))
+    result = bench_stage(chain.stages['student'], options, str(tmp_path / 'guide.pth'))
     torch.set_num_threads(before)
-    assert set(result['times']) == {'student step', 'guide forward', 'two-model step', 'distillation step'}
+    parts = {'student step', 'guide forward', 'two-model step', 'distillation step', 'step, guide found'}
+    assert set(result['times']) == parts
+    assert len(list((tmp_path / 'cache').glob('*/*'))) == 2  # the two images of the batch, computed once
     for times in result['times'].values():
         low, high = times['cpu_quartiles']
         assert 0 < low <= times['cpu'] <= high
@@ -26,6 +34,7 @@ def test_every_part_is_measured(tmp_path):
     assert all(peak > 0 for peak in result['mebibytes'].values())
     assert result['loader']['images_per_second'] > 0 and result['import_seconds']['mmpd.register'] > 0
     assert 'peer_ratio' not in result
+    assert bench_table('title', result).row_count == 8 and 'loader' in ' '.join(bench_lines(result))
 
 
 def test_a_stage_without_a_guide_has_no_distillation_step(tmp_path):
@@ -35,8 +44,34 @@ def test_a_stage_without_a_guide_has_no_distillation_step(tmp_path):
 
 def test_parts_take_turns_and_the_first_round_does_not_count():
     calls: list[str] = []
-    times = interleaved({'a': lambda: calls.append('a'), 'b': lambda: calls.append('b')}, BenchOptions(rounds=3))
+    times = interleaved({'a': lambda: calls.append('a'), 'b': lambda: calls.append('b')}, rounds=3)
     assert calls == ['a', 'b'] * 4 and set(times) == {'a', 'b'}
+
+
+def test_growth_keeps_the_share_of_sure_locations_whatever_the_classes(tmp_path):
+    stage = read_chain(toy_chain(tmp_path)).stages['student']
+    before = torch.get_num_threads()
+    axes = dict(side=(64, 128), classes=(3, 40))
+    result = measure_growth(stage, BenchOptions(rounds=2), axes, dict.fromkeys(axes, Setting(128, 2, 3, 2)))
+    torch.set_num_threads(before)
+    assert [row[row['axis']] for row in result['rows']] == [64, 128, 3, 40]
+    assert all(row['networks'] > 0 and row['step'] > 0 for row in result['rows'])
+    for classes in (3, 40):
+        model = growth._model(stage, classes)
+        assert model.guide_view.num_classes() == classes
+        scores = model.guide_view.run(torch.randn(1, 3, 256, 256))['head'][0]
+        best = torch.cat([score.flatten(0, 1).unflatten(0, (-1, classes)).amax(1).flatten() for score in scores])
+        assert 0.002 < float((best.sigmoid() > 0.2).float().mean()) < 0.1
+    plot_growth(result, tmp_path / 'growth.png')
+    assert (tmp_path / 'growth.png').stat().st_size > 1000 and growth_table(result).row_count == 4
+
+
+def test_the_time_to_the_first_iteration_is_that_of_the_command(tmp_path):
+    toy_chain(tmp_path).dump(tmp_path / 'chain.py')
+    first = first_iteration([str(tmp_path / 'chain.py')])
+    assert first['cpu'] > 1 and first['wall'] > 1
+    with pytest.raises(ConfigError, match='ratoi'):
+        first_iteration([str(tmp_path / 'chain.py'), '--cfg-options', 'ratoi=4'])
 
 
 def test_the_peak_is_what_is_allocated_at_once():
@@ -45,4 +80,4 @@ def test_the_peak_is_what_is_allocated_at_once():
         del eight
         torch.zeros(2**20)
 
-    assert peak_mebibytes(eight_then_four, BenchOptions()) == pytest.approx(8.0, abs=0.5)
+    assert peak_mebibytes(eight_then_four) == pytest.approx(8.0, abs=0.5)
