@@ -25,6 +25,7 @@ COMMANDS = {
     'cost': 'parameters, MACs, memory, latency, bytes; the most accurate network in a budget',
     'bench': 'what a distillation step costs beside its parts',
     'report': 'one page of what a chain or an ablation came to',
+    'sr': 'a super-resolution stage: pictures, int8, the race against an LR detector',
     'demo': 'the whole chain on a small set that it draws itself',
     'convert': 'an old checkpoint with code in it as plain data',
     'doctor': 'what this environment is, for bug reports',

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from ..evaluation.measure import measure, network_of
 from ..evaluation.predict import build_network
 from ..io.deploy_folder import Source, find_source
 from .infer import Upscaler
+from .quantise import cpu_seconds
 
 
 @TRANSFORMS.register_module()
@@ -80,7 +81,7 @@ def rival_config(stage: Stage, ratio: Fraction, folder: str | Path) -> Config:
 
 @dataclass(frozen=True)
 class RivalRow:
-    """One way from an image to boxes: AP on a split, parameters and multiply-adds, seconds of the networks alone."""
+    """One way from an image to boxes: AP on a split; parameters, multiply-adds, processor time of all its networks."""
 
     label: str
     ap50: float
@@ -90,37 +91,37 @@ class RivalRow:
     seconds: float
 
 
-def compare(chain: Chain, hr: Source, lr: Source, folder: str | Path, split: str = 'test') -> list[RivalRow]:
-    """HR detector on HR images; the LR student; the HR detector on upscaled LR images.
+class Part(NamedTuple):
+    """Cost of one network on one image."""
+
+    params: int
+    macs: int
+    seconds: float
+
+
+def compare(chain: Chain, hr: Source, lr: Source, folders: Sequence[str | Path], split: str = 'test') -> list[RivalRow]:
+    """HR detector on HR images; the LR student; for each sr folder the HR detector on upscaled LR images.
 
     Args:
         hr, lr: an HR and an LR stage of the detection chain, with weights.
-        folder: of a finished stage of an sr chain whose scale is the chain's ratio.
+        folders: of finished stages of sr chains whose scale is the chain's ratio.
     """
-    stages = {source.name: chain.stage(source.name) for source in (hr, lr)}
-    upscaled = rival_config(stages[hr.name], chain.ratio, folder)
-    sr = sr_source(folder)
-    parts = {source.name: _part(source, stages[source.name].image_size) for source in (hr, lr)}
-    lr_size = stages[lr.name].image_size
-    sr_cost, sr_seconds = _part(Source('sr', sr.deploy, None, sr.weights), lr_size)
-    rows = []
-    for label, config, source, extra in (
-        (f'HR image → {hr.name}', bench_config(stages[hr.name]), hr, False),
-        (f'LR image → {lr.name}', bench_config(stages[lr.name]), lr, False),
-        (f'LR image → super-resolution → {hr.name}', upscaled, hr, True),
-    ):
+    hr_stage, lr_stage = chain.stage(hr.name), chain.stage(lr.name)
+    upscaled = [rival_config(hr_stage, chain.ratio, folder) for folder in folders]  # first: it may refuse
+
+    def row(label: str, config: Config, source: Source, *parts: Part) -> RivalRow:
         found = measure(config, source.weights, split).metrics
-        cost, seconds = parts[source.name]
-        rows.append(
-            RivalRow(
-                label,
-                found['AP50'],
-                found['AP'],
-                cost.params + extra * sr_cost.params,
-                cost.macs + extra * sr_cost.macs,
-                seconds + extra * sr_seconds,
-            )
-        )
+        return RivalRow(label, found['AP50'], found['AP'], *map(sum, zip(*parts, strict=True)))
+
+    hr_part, lr_part = _part(hr, hr_stage.image_size), _part(lr, lr_stage.image_size)
+    rows = [
+        row(f'HR image → {hr.name}', bench_config(hr_stage), hr, hr_part),
+        row(f'LR image → {lr.name}', bench_config(lr_stage), lr, lr_part),
+    ]
+    for folder, config in zip(folders, upscaled, strict=True):
+        sr = sr_source(folder)
+        extra = _part(Source('sr', sr.deploy, None, sr.weights), lr_stage.image_size)
+        rows.append(row(f'LR image → {folder} → {hr.name}', config, hr, hr_part, extra))
     return rows
 
 
@@ -132,21 +133,15 @@ def sr_source(folder: str | Path) -> Source:
     return source
 
 
-def _part(source: Source, size: tuple[int, int]) -> tuple[Any, float]:
-    """Cost and median seconds of one network on a random image of `size` (width, height)."""
+def _part(source: Source, size: tuple[int, int]) -> Part:
+    """Cost of one network on a random image of `size` (width, height)."""
     network = network_of(source.deploy)
     init_default_scope(network.config.get('default_scope', 'mmdet'))
     cost = network_cost(network.config.model, size, source.name)
     model = build_network(network, source.weights, 'cpu')
     image = torch.randint(0, 256, (3, size[1], size[0]), dtype=torch.uint8)
     batch = dict(inputs=[image], data_samples=[_sample(model, size)])
-    times = []
-    with torch.no_grad():
-        for _ in range(6):
-            begin = time.perf_counter()
-            model.test_step(batch)
-            times.append(time.perf_counter() - begin)
-    return cost, sorted(times[1:])[2]
+    return Part(cost.params, cost.macs, cpu_seconds(lambda: model.test_step(batch), 5))
 
 
 def _sample(model: Any, size: tuple[int, int]) -> Any:

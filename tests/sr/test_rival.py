@@ -39,7 +39,7 @@ def test_an_upscaled_sample_has_the_hr_size_and_the_hr_scale_factor(trained: Pat
 def test_the_rival_is_measured_beside_both_networks_and_pays_for_both(trained: Path):
     chain = read_chain(toy_chain(trained))
     hr, lr = (find_source(trained / 'det' / name) for name in ('assistant', 'student'))
-    first, student, rival = compare(chain, hr, lr, trained / 'sr' / 'student')
+    first, student, rival = compare(chain, hr, lr, [trained / 'sr' / 'student'])
     sr_params = sum(
         v.numel() for v in torch.load(find_source(trained / 'sr' / 'student').weights)['state_dict'].values()
     )

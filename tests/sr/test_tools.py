@@ -1,15 +1,16 @@
 """Upscaling files, the gallery, the int8 student: on a trained toy chain."""
 
-import importlib
+import json
 from pathlib import Path
 
 from mmpd.chain.chain import read_chain
 from mmpd.cli import command
 from mmpd.errors import ConfigError
+from mmpd.evaluation.measure import measure
 from mmpd.run.stages import run_stages
 from mmpd.sr.gallery import Crop, crops_of, finished_networks, worst_and_best
 from mmpd.sr.model import to_uint8
-from mmpd.sr.quantise import quantise, seconds_per_image, stored_bytes
+from mmpd.sr.quantise import cpu_seconds, quantise, stored_bytes
 from tests.sr.toys import build, toy_chain, toy_edsr, write_images
 
 import cv2
@@ -29,8 +30,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def tool(name: str, *argv: object) -> None:
-    importlib.import_module(f'tools.{name}').main([str(argument) for argument in argv])
+def sr(*argv: object) -> None:
+    command('sr')([str(argument) for argument in argv])
 
 
 def infer(*argv: object) -> int:
@@ -72,7 +73,7 @@ def test_options_of_detection_and_what_is_no_image_are_named(trained: Path, tmp_
 
 def test_a_gallery_shows_where_the_student_gains_least_and_most(trained: Path, tmp_path: Path):
     out = tmp_path / 'gallery.png'
-    tool('sr_gallery', trained / 'chain.py', trained / 'work', trained / 'A', '--side', 16, '--rows', 2, '--out', out)
+    sr('gallery', trained / 'chain.py', trained / 'work', trained / 'A', '--side', 16, '--rows', 2, '--out', out)
     assert cv2.imread(str(out)).std() > 10
     net = finished_networks(Config.fromfile(trained / 'chain.py'), trained / 'work', ['student'])[0]
     crops = crops_of(sorted((trained / 'A').iterdir()), [net], 2, 'bicubic', 16)
@@ -108,12 +109,19 @@ def test_an_int8_student_is_smaller_and_near_the_float_one():
     assert 0 < error.mean() < 0.01
     assert stored_bytes(int8) < stored_bytes(net)
     assert all(torch.equal(before[key], value) for key, value in net.state_dict().items())
-    assert seconds_per_image(int8, images[0], 1) > 0
+    assert cpu_seconds(lambda: int8(images[0]), 1) > 0
     with pytest.raises(ConfigError, match='no calibration image'):
         quantise(net, [])
 
 
-def test_quantising_a_finished_stage_reports_each_set(trained: Path, capsys):
-    tool('sr_quantise', trained / 'chain.py', trained / 'work', '--patches', 4)
-    output = capsys.readouterr().out
-    assert 'int8' in output and 'float32' in output and 'A' in output
+def test_quantising_a_finished_stage_reports_each_set(trained: Path, tmp_path: Path, capsys):
+    sr('quantise', trained / 'chain.py', trained / 'work', '--patches', 4, '--out', tmp_path / 'rows.json')
+    assert 'int8' in capsys.readouterr().out
+    before, after = json.loads((tmp_path / 'rows.json').read_text())
+    assert (before['label'], after['label']) == ('float32', 'int8')
+    assert before['psnr'].keys() == after['psnr'].keys() and before['bytes'] != after['bytes']
+    # the float row is the stage as it was measured at the end of its training
+    measured = measure(
+        Config.fromfile(trained / 'work' / 'student' / 'bench.py'), trained / 'work/student/student_best.pth'
+    )
+    assert before['psnr'] == pytest.approx({name: row['PSNR_Y'] for name, row in measured.per_class.items()})

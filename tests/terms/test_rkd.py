@@ -306,6 +306,30 @@ def test_bf16_gives_nearly_the_losses_of_fp32(tmp_path):
     assert all(p.grad.isfinite().all() for p in distiller.parameters() if p.grad is not None)
 
 
+def test_fp16_with_a_scaled_loss_gives_the_gradients_of_fp32(tmp_path):
+    """The reversed gradient is scaled with the loss and unscaled with it; what is logged of it was never scaled."""
+    distiller = build_distiller(tmp_path, terms=dict(a=dict(type='AdversarialTerm', ramp_iters=0))).eval()
+    sides = [list(net.parameters()) for net in (distiller.student.backbone, distiller.terms['a'].discriminator)]
+
+    def gradients() -> list[torch.Tensor]:
+        return [torch.cat([p.grad.flatten() for p in side if p.grad is not None]) for side in sides]
+
+    plain = first_losses(distiller)
+    plain['loss_adversarial'].backward()
+    expected = gradients()
+    distiller.zero_grad()
+    scaler = torch.amp.GradScaler('cpu', init_scale=2.0**12)
+    with torch.autocast('cpu', dtype=torch.float16):
+        half = first_losses(distiller)
+    scaler.scale(half['loss_adversarial']).backward()
+    scaler.unscale_(torch.optim.SGD([p for p in distiller.parameters() if p.requires_grad], lr=1.0))
+    for found, exact in zip(gradients(), expected, strict=True):
+        assert exact.norm() > 0
+        assert (found - exact).norm() < 0.05 * exact.norm()
+    for name in ('loss_adversarial', 'adversarial_gradient'):
+        torch.testing.assert_close(half[name], plain[name], rtol=0.02, atol=1e-3)
+
+
 def test_the_warning_reaches_the_runs_log(tmp_path):
     MMLogger.get_instance('rkd_test', logger_name='rkd_test', log_file=str(tmp_path / 'log.txt'))
     watched(0.99, 0.5, PATIENCE)
