@@ -1,6 +1,6 @@
 """ISRD: the shape rule at every ratio, and what the decoder is."""
 
-from mmpd.losses.isrd import isrd_loss
+from mmpd.losses.isrd import isrd_loss, isrd_loss_of_blocks
 from mmpd.modules.isrd_decoder import ISRDDecoder, isrd_scale
 
 import pytest
@@ -68,3 +68,18 @@ def test_gradient_reaches_stem_and_decoder():
     decoder, stem = ISRDDecoder(2, 2), torch.randn(1, 2, 3, 3, requires_grad=True)
     isrd_loss(decoder(stem, (6, 6)), torch.randn(1, 3, 6, 6), torch.ones(1, 1, 6, 6, dtype=torch.bool)).backward()
     assert stem.grad.abs().sum() > 0 and all(p.grad.abs().sum() > 0 for p in decoder.parameters())
+
+
+@pytest.mark.parametrize('layout', [torch.contiguous_format, torch.channels_last])
+def test_blocks_of_any_memory_layout_give_the_formulas_loss_and_gradient(layout):
+    """The tokens of a vision transformer come as channels last."""
+    generator = torch.Generator().manual_seed(0)
+    blocks, image = (torch.randn(2, *shape, generator=generator) for shape in ((12, 3, 4), (3, 6, 8)))
+    slopes = torch.tensor([0.1, 0.3, 0.5])
+    own, other = (blocks.clone(memory_format=layout).requires_grad_() for _ in range(2))
+    fast = isrd_loss_of_blocks(own, slopes, image)
+    slow = isrd_loss(F.prelu(F.pixel_shuffle(other, 2), slopes), image)
+    torch.testing.assert_close(fast, slow)
+    for loss in (fast, slow):
+        loss.backward()
+    torch.testing.assert_close(own.grad, other.grad)
