@@ -1,5 +1,6 @@
 """Every classification chain: its stages build (narrow, at their real image sizes) and take a step."""
 
+import copy
 from pathlib import Path
 
 from mmpd.chain.chain import Chain, is_chain, read_chain
@@ -27,7 +28,9 @@ def narrow_chain(path: Path) -> Chain:
     config.merge_from_dict({'pretrained': False, 'data.num_classes': 3})
     for stage in config.stages.values():
         narrow = next(small for name, small in NARROW.items() if name in stage.detector)
-        stage.overrides = Config._merge_a_into_b(narrow, stage.get('overrides', {}))
+        given = stage.get('overrides', {})
+        given.get('backbone', {}).pop('arch', None)  # the narrow one replaces it, and the merge would lose its _delete_
+        stage.overrides = Config._merge_a_into_b(copy.deepcopy(narrow), given)
     return read_chain(config)
 
 
@@ -66,3 +69,15 @@ def test_the_reference_settings_are_the_defaults(path: Path):
         assert config.schedule.milestones == [30, 60, 90] and config.schedule.max_epochs == 120
         expected = 20 if 'aircraft' in path.stem else {2: 10, 4: 50}[config.ratio]
         assert config.stages.student.terms.isrd.loss_weight == expected
+
+
+@pytest.mark.parametrize('name', ['pd_voc_crops_r18_vit', 'pd_voc_crops_vit_r18'])
+def test_transformers_take_their_own_optimiser_and_the_cnn_the_chains(name: str, tmp_path: Path):
+    chain = read_chain(Config.fromfile(ROOT / f'{name}.py'))
+    files = dict.fromkeys(chain.stages, 'weights.pth')
+    for stage in chain.stages.values():
+        optimizer = stage_config(stage, tmp_path, files).optim_wrapper.optimizer
+        if 'deit' in stage.detector:
+            assert optimizer == dict(type='AdamW', lr=1e-3, weight_decay=0.05)
+        else:
+            assert (optimizer.type, optimizer.lr) == ('SGD', 0.05)
