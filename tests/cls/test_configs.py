@@ -77,7 +77,7 @@ def test_transformers_take_their_own_optimiser_and_the_cnn_the_chains(name: str,
     files = dict.fromkeys(chain.stages, 'weights.pth')
     for stage in chain.stages.values():
         optimizer = stage_config(stage, tmp_path, files).optim_wrapper.optimizer
-        if 'deit' in stage.detector:
+        if 'deit' in stage.entry.detector:
             assert optimizer == dict(type='AdamW', lr=1e-3, weight_decay=0.05)
         else:
             assert (optimizer.type, optimizer.lr) == ('SGD', 0.05)

@@ -120,7 +120,9 @@ def test_switched_off_it_is_the_response_term_and_the_guide_runs_once(tmp_path, 
     distiller = build_distiller(tmp_path, terms=dict(r=dict(type='ResolutionTerm', loss_weight=2.0, aware=False)))
     calls = []
     run = type(distiller.guide_view).run
-    monkeypatch.setattr(type(distiller.guide_view), 'run', lambda *args: calls.append(1) or run(*args))
+    monkeypatch.setattr(
+        type(distiller.guide_view), 'run', lambda *args, **options: calls.append(1) or run(*args, **options)
+    )
     losses = first_losses(distiller)
     for part in ('cls', 'bbox'):
         torch.testing.assert_close(losses[f'loss_resolution_{part}'], plain[f'loss_response_{part}'])
