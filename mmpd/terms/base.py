@@ -38,3 +38,28 @@ class Term(nn.Module):
 
     def forward(self, step: Step) -> dict[str, Tensor]:
         raise NotImplementedError(f'{type(self).__name__} must return its named losses')
+
+
+class BoxTerm(Term):
+    """Base of the terms that compare class scores, and boxes where the guide is confident.
+
+    Args:
+        box_weight: factor of the box losses relative to the class loss; 0: classes (and quality) alone.
+        threshold: guide confidence below which a box weighs zero.
+        temperature: of the softmaxes that the term compares; None: `default_temperature`.
+    """
+
+    default_temperature = 1.0
+
+    def __init__(
+        self,
+        alignment: Alignment,
+        loss_weight: float = 1.0,
+        box_weight: float = 1.0,
+        threshold: float = 0.1,
+        temperature: float | None = None,
+    ) -> None:
+        super().__init__(alignment, loss_weight)
+        self.box_weight = box_weight
+        self.threshold = threshold
+        self.temperature = self.default_temperature if temperature is None else temperature

@@ -15,7 +15,7 @@ from ..distill.step import Step
 from ..errors import ConfigError
 from ..heads.base import LevelResponse, joined
 from ..losses import response as response_losses
-from .base import Term
+from .base import BoxTerm
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Spots:
 
 
 @MODELS.register_module()
-class ResponseTerm(Term):
+class ResponseTerm(BoxTerm):
     """The guide's class scores and boxes at the student's locations (sigmoid dense heads).
 
     Classes: quality-focal BCE to the guide's scores. Boxes: GIoU to the guide's decoded boxes / ratio, weighted by
@@ -39,33 +39,22 @@ class ResponseTerm(Term):
     KL where the strides agree.
 
     Args:
-        threshold: guide confidence below which a location's box weighs zero.
-        box_weight: factor of the box losses relative to the class loss; 0: classes (and quality) alone.
-        temperature: of the distributions.
+        options: see `BoxTerm`; the temperature is that of the distributions, as in LD.
     """
 
     needs_guide_head = True
     prefix = 'loss_response'
+    default_temperature = 10.0
     retired: ClassVar = dict(beta=2.0, localisation=True)
 
-    def __init__(
-        self,
-        alignment: Alignment,
-        loss_weight: float = 1.0,
-        box_weight: float = 1.0,
-        threshold: float = 0.1,
-        temperature: float = 10.0,
-    ) -> None:
-        super().__init__(alignment, loss_weight)
+    def __init__(self, alignment: Alignment, **options: float) -> None:
+        super().__init__(alignment, **options)
         problem = alignment.response_problem()
         if problem:
             raise ConfigError(f'terms.response: {problem}; remove terms.response (terms.response = None) for this pair')
         problem = alignment.distribution_problem()
         if problem:
             raise ConfigError(f'terms.response: {problem}')
-        self.box_weight = box_weight
-        self.threshold = threshold
-        self.temperature = temperature
 
     def forward(self, step: Step) -> dict[str, Tensor]:
         levels = [(step.student_responses[a.student], a.response, a.exact) for a in step.aligned_responses]

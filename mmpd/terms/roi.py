@@ -17,11 +17,11 @@ from ..distill.view import NetworkView
 from ..errors import ConfigError
 from ..losses.kd import kd_loss
 from ..losses.response import location_weights, weighted_giou
-from .base import Term
+from .base import BoxTerm
 
 
 @MODELS.register_module()
-class RoITerm(Term):
+class RoITerm(BoxTerm):
     """The guide's RoI head on the student's proposals × ratio: KL of the classes, GIoU of the decoded boxes ("ours").
 
     No alignment of grids is needed: the student's sampled proposals (ground truth included) are boxes, and times ratio
@@ -29,25 +29,17 @@ class RoITerm(Term):
     class weigh its confidence × IoU with the ground truth; the normaliser is the sum of these weights, at least 1.
 
     Args:
-        box_weight: factor of the box loss relative to the class loss.
-        threshold: guide confidence below which a proposal's box weighs zero.
-        temperature: of the classes' softmax; the loss is × T².
+        options: see `BoxTerm`; the temperature is that of the classes' softmax, and the loss is × T².
 
     Raises:
         ConfigError: a network without a plain RoI head (none, or a cascade of several).
     """
 
+    default_temperature = 2.0
     retired: ClassVar = dict(localisation=True)
 
-    def __init__(
-        self,
-        alignment: Alignment,
-        loss_weight: float = 1.0,
-        box_weight: float = 1.0,
-        threshold: float = 0.1,
-        temperature: float = 2.0,
-    ) -> None:
-        super().__init__(alignment, loss_weight)
+    def __init__(self, alignment: Alignment, **options: float) -> None:
+        super().__init__(alignment, **options)
         for owner, view in (('guide', alignment.guide), ('student', alignment.student)):
             head = getattr(getattr(view.net, 'roi_head', None), 'bbox_head', None)
             if head is None or isinstance(head, nn.ModuleList):
@@ -55,9 +47,6 @@ class RoITerm(Term):
                 raise ConfigError(
                     f'terms.roi: the {owner}, {type(view.net).__name__}, has {has}; remove terms.roi (terms.roi = None)'
                 )
-        self.box_weight = box_weight
-        self.threshold = threshold
-        self.temperature = temperature
 
     def forward(self, step: Step) -> dict[str, Tensor]:
         rois_lr = step.student.inputs('roi')[1]
