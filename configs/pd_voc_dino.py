@@ -2,12 +2,9 @@
 # Off: response. A DETR's predictions are an unordered set, each query free to take any object: query i of the guide and
 # query i of the student mean different things, and their one-to-one matching to the ground truth changes every step.
 # AFP has no grid of responses to align, so the queries are left out.
-_base_ = ['_base_/voc.py', '_base_/schedule.py', '_base_/runtime.py']
+_base_ = ['pd_voc.py']
 
-ratio = 2
 student_pyramid = 'cheap'
-reduction = 'area'
-pretrained = True
 
 r50 = 'mmdet::dino/dino-4scale_r50_8xb2-12e_coco.py'
 # Two-stage: the queries are the best cells of the feature maps, so there can be no more of them than cells in the
@@ -22,14 +19,11 @@ r18 = dict(
     ),
     neck=dict(in_channels=[128, 256, 512]),
 )
-terms = dict(
-    feature=dict(type='FeatureTerm', loss_weight=1.0),
-    isrd=dict(type='ISRDTerm', loss_weight=0.1),
-)
-stages = dict(
-    teacher=dict(detector=r50, overrides=common, size='hr'),
-    assistant=dict(detector=r50, overrides=r18, size='hr', guide='teacher', terms=terms),
-    student=dict(detector=r50, overrides=r18, size='lr', guide='assistant', init_from='guide', terms=terms),
+off = dict(response=None)
+stages = dict(  # guides, sizes and the other terms are those of pd_voc.py
+    teacher=dict(detector=r50, overrides=common),
+    assistant=dict(detector=r50, overrides=r18, terms=off),
+    student=dict(detector=r50, overrides=r18, terms=off),
 )
 
 optim_wrapper = dict(
