@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from mmpd.chain.chain import Chain, read_chain
-from mmpd.chain.detector import detector_config, walk_dicts
+from mmpd.chain.detector import detector_config
+from mmpd.nested import walk_dicts
 from tests.toys import CLASSES, write_toy_voc
 
 from mmengine.config import Config, ConfigDict

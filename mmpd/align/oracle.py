@@ -52,6 +52,8 @@ class OracleCheck:
         return self.conflict / self.heard if self.heard else 0.0
 
     def __str__(self) -> str:
+        if not self.positives:
+            return 'an oracle guide cannot be heard: the student has no positive on the images that were looked at'
         return (
             f"an oracle guide: {self.received_share:.1%} of the student's positives hear of their object (bar "
             f'{RECEIVED:.0%}), {self.conflict_share:.1%} of what it hears lies on its background (bar {CONFLICT:.0%}), '

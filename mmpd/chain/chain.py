@@ -10,7 +10,7 @@ from mmengine.config import Config, ConfigDict
 
 from ..data.reduction import operator_of, parse_ratio
 from ..errors import ConfigError
-from .detector import name_types
+from ..nested import name_types
 from .keys import check_keys
 from .stage import Stage
 from .task import task_of

@@ -10,7 +10,7 @@ from mmengine.config import ConfigDict
 
 from ..data.classes import coco_classes, read_classes, yolo_classes
 from ..errors import ConfigError
-from .detector import bare_type
+from ..nested import bare_type
 
 if TYPE_CHECKING:
     from .stage import Stage

@@ -12,8 +12,8 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
-from .datasets import bare_type, dataloaders, stock_dataset, with_pipeline
-from .detector import walk_dicts
+from ..nested import bare_type, walk_dicts
+from .datasets import dataloaders, stock_dataset, with_pipeline
 from .stage import Stage
 from .stage_config import imports_of, loops
 

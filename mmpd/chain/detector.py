@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import copy
 import importlib
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
 from ..errors import ConfigError
+from ..nested import bare_type, walk_dicts
 from .pyramid import shift_pyramid
 
 # Every map of these backbones has ceil(side / stride) cells, and FPN adds maps of any two sizes: nothing to pad.
@@ -84,8 +83,7 @@ def drop_pretrained(model: dict) -> None:
 
 def nothing_frozen(backbone: dict) -> int:
     """The `frozen_stages` with which all of a backbone trains."""
-    kind = backbone.get('type', '')
-    return NOTHING_FROZEN.get(kind.__name__ if isinstance(kind, type) else str(kind).rpartition('.')[2], -1)
+    return NOTHING_FROZEN.get(bare_type(backbone), -1)
 
 
 def takes_any_size(model: dict) -> bool:
@@ -128,28 +126,3 @@ def _read_model(detector: str) -> dict:
     if 'data_preprocessor' in config:  # mmpretrain's files keep it beside the model; a Runner puts it in, and so do we
         config.model.setdefault('data_preprocessor', config.data_preprocessor)
     return config.model
-
-
-def name_types(node: Any) -> None:
-    """Types that a pure-Python config gives as classes (`type=RandomFlip`) by their names, in place: mmengine builds
-    from either, but can write only names into a config file."""
-    for part in walk_dicts(node):
-        if isinstance(part.get('type'), type):
-            part['type'] = f'{part["type"].__module__}.{part["type"].__qualname__}'
-
-
-def bare_type(part: dict) -> str:
-    """'mmdet.RepeatDataset' → 'RepeatDataset': in another task's scope types carry their registry."""
-    kind = part.get('type', '')
-    return kind.__name__ if isinstance(kind, type) else str(kind).rpartition('.')[2]
-
-
-def walk_dicts(node: Any) -> Iterator[dict]:
-    """Every dict in a nested config."""
-    if isinstance(node, dict):
-        yield node
-        for value in node.values():
-            yield from walk_dicts(value)
-    elif isinstance(node, (list, tuple)):
-        for value in node:
-            yield from walk_dicts(value)

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..data.sizes import lr_size
 from ..errors import ConfigError
-from .detector import bare_type, walk_dicts
+from ..nested import bare_type, walk_dicts
 
 # Made by the chain for every stage: a value at the top of a chain config would be overwritten without a word.
 MADE_BY_THE_CHAIN = {

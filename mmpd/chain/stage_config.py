@@ -9,6 +9,7 @@ from pathlib import Path
 from mmengine.config import Config, ConfigDict
 
 from ..errors import ConfigError
+from ..nested import bare_type
 from .chain import CHAIN_KEYS
 from .datasets import dataloaders
 from .stage import Stage
@@ -59,7 +60,8 @@ def _checkpoint_hook(stage: Stage, given: dict) -> dict:
     Raises:
         ConfigError: a hook of another type.
     """
-    kind = str(given.pop('type', 'CheckpointHook')).rpartition('.')[2]
+    kind = bare_type(given) or 'CheckpointHook'
+    given.pop('type', None)
     if kind not in ('CheckpointHook', 'AtomicCheckpointHook'):
         raise ConfigError(
             f"default_hooks.checkpoint.type = {kind!r}: a stage needs mmpd's AtomicCheckpointHook; leave the type out, "

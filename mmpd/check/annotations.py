@@ -7,21 +7,19 @@ it move; it looks for an image when it is loaded, in mid-epoch.
 from __future__ import annotations
 
 import difflib
-import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from mmengine.config import Config
 
 from ..chain.datasets import class_names, leaves
-from ..chain.detector import bare_type
+from ..data.classes import read_coco
 from ..data.voc.annotation import read_voc_xml
 from ..data.voc.dataset import read_split
 from ..data.yolo import split_images
+from ..nested import bare_type
 from .finding import Finding, error
 
 SPLITS = ('train', 'val', 'test')
@@ -128,14 +126,13 @@ def read_listing(part: dict) -> Listing | None:
     if not os.path.isfile(path):
         return None
     if path.endswith('.json'):
-        content = _read_coco(path, os.path.getmtime(path))
-        if content is None:
+        content = read_coco(path)
+        if content.images is None:
             return None
-        names, categories = content
         folder = os.path.join(root, prefix.get('img', prefix.get('img_path', '')))
-        files = [os.path.abspath(os.path.join(folder, name)) for name in names]
+        files = [os.path.abspath(os.path.join(folder, name)) for name in content.images]
         missing = tuple(file for file in files if not os.path.isfile(file))
-        return Listing(frozenset(os.path.splitext(file)[0] for file in files), missing, categories)
+        return Listing(frozenset(os.path.splitext(file)[0] for file in files), missing, content.categories)
     if bare_type(part) == 'PDYOLODataset':
         images = split_images(Path(path), part.get('split', 'train'))
         return Listing(frozenset(os.path.splitext(os.path.abspath(image))[0] for image in images))
@@ -157,16 +154,3 @@ def _voc_listing(part: dict, path: str, root: str) -> Listing:
     files = (Path(root, part.get('ann_subdir', 'Annotations'), f'{image_id}.xml') for image_id in ids[:_MAX_READ])
     names = {item.name for file in files if file.is_file() for item in read_voc_xml(file).objects}
     return Listing(images, missing, skipped=frozenset(names - known))
-
-
-@lru_cache(maxsize=8)
-def _read_coco(path: str, changed: float) -> tuple[tuple[str, ...], tuple[str, ...] | None] | None:
-    """File names and category names of a COCO file, once for all stages; None where it is another kind of json."""
-    with open(path, encoding='utf-8') as file:
-        content: Any = json.load(file)
-    images = content.get('images') if isinstance(content, dict) else None
-    if not images or not all('file_name' in image for image in images):
-        return None
-    categories = content.get('categories')
-    names = tuple(str(category['name']) for category in categories) if categories else None
-    return tuple(str(image['file_name']) for image in images), names

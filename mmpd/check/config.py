@@ -8,7 +8,8 @@ from typing import Any
 
 from mmengine.config import Config
 
-from ..chain.detector import bare_type, nothing_frozen, pad_divisor, walk_dicts
+from ..chain.detector import nothing_frozen, pad_divisor
+from ..nested import bare_type, walk_dicts
 from .finding import Finding, error, warning
 
 NEEDS_MORE = {

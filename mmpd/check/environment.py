@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import torch
 from mmengine.config import Config
 
-from ..chain.detector import bare_type
+from ..nested import bare_type
 from .finding import Finding, error
 
 WRITERS = {

@@ -13,10 +13,10 @@ from mmengine.runner import Runner
 from ..align.guide_ap import GuideAP, guide_ap
 from ..align.oracle import OracleCheck, oracle_check
 from ..align.positives import annotated_images
-from ..chain.detector import walk_dicts
 from ..chain.stage import Stage
 from ..chain.stage_config import stage_config
 from ..errors import ConfigError
+from ..nested import walk_dicts
 from .preflight import build_stage, quiet
 from .pyramids import N_ORACLE
 

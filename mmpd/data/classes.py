@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -37,23 +38,43 @@ def read_classes(classes: object, key: str = 'metainfo.classes') -> tuple[str, .
     return tuple(classes)
 
 
-def coco_classes(data_root: str | None, ann_file: str) -> tuple[str, ...] | None:
-    """The category names of a COCO file, in its order; None where there is no such file, or none in it."""
-    path = Path(data_root or '', ann_file)
-    if not ann_file or not path.is_file():
-        return None
-    return _categories(str(path), path.stat().st_mtime_ns)
+@dataclass(frozen=True)
+class CocoFile:
+    """What a COCO file lists: the names of its image files and of its categories, each in its order; None: no such
+    list."""
+
+    images: tuple[str, ...] | None
+    categories: tuple[str, ...] | None
+
+
+def read_coco(path: str | Path) -> CocoFile:
+    """Read once as long as the file does not change: a chain and its preflight ask many times.
+
+    Raises:
+        DataError: no JSON.
+    """
+    return _read_coco(str(path), Path(path).stat().st_mtime_ns)
 
 
 @lru_cache(maxsize=8)
-def _categories(path: str, changed: int) -> tuple[str, ...] | None:
-    """Of a file that has not changed since; a chain asks for it many times."""
+def _read_coco(path: str, changed: int) -> CocoFile:
     try:
         content: Any = json.loads(Path(path).read_text(encoding='utf-8'))
     except ValueError as error:
         raise DataError(f'{path} (config key `ann_file`) is no JSON: {error}') from error
-    categories = content.get('categories') if isinstance(content, dict) else None
-    return tuple(str(category['name']) for category in categories) if categories else None
+    content = content if isinstance(content, dict) else {}
+    images, categories = content.get('images'), content.get('categories')
+    named = images and all('file_name' in image for image in images)
+    return CocoFile(
+        tuple(str(image['file_name']) for image in images) if named else None,
+        tuple(str(category['name']) for category in categories) if categories else None,
+    )
+
+
+def coco_classes(data_root: str | None, ann_file: str) -> tuple[str, ...] | None:
+    """The category names of a COCO file, in its order; None where there is no such file, or none in it."""
+    path = Path(data_root or '', ann_file)
+    return read_coco(path).categories if ann_file and path.is_file() else None
 
 
 def read_yaml(path: Path) -> dict:

@@ -15,6 +15,7 @@ import mmcv
 import numpy as np
 
 from ..errors import ConfigError, DataError
+from ..nested import bare_type
 from .image_header import find_image
 
 REPLAYED = {'Resize', 'RandomResize', 'RandomChoiceResize', 'RandomFlip', 'RandomCrop', 'RandomAffine'}
@@ -35,7 +36,7 @@ def check_augment(augment: Iterable[dict]) -> None:
         if isinstance(part, (list, tuple)):
             pending += part
             continue
-        name = str(part['type']).rpartition('.')[2]
+        name = bare_type(part)
         wrong += [name] if name not in known else []
         pending += part.get('transforms', [])
     if wrong:

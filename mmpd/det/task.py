@@ -14,8 +14,9 @@ from ..errors import ConfigError
 
 if TYPE_CHECKING:
     from ..chain.stage import Stage
-from ..chain.datasets import bare_type, class_names
+from ..chain.datasets import class_names
 from ..chain.task import TASKS
+from ..nested import bare_type
 
 META_KEYS = list(PAIR_META_KEYS)  # a list, so that a dumped config compares equal to its source
 

@@ -21,11 +21,11 @@ from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
 from ..chain.chain import Chain
-from ..chain.detector import bare_type
 from ..chain.pyramid import PYRAMIDS
 from ..data.reduction import parse_ratio
 from ..data.sizes import lr_size
 from ..errors import ConfigError
+from ..nested import bare_type
 from .activation import peak_activation
 from .measure import Network
 

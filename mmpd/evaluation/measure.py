@@ -16,11 +16,12 @@ from mmengine.runner import Runner
 from ..chain.chain import is_chain, read_chain
 from ..chain.datasets import innermost
 from ..chain.deploy import bench_config
-from ..chain.detector import bare_type, pad_divisor
+from ..chain.detector import pad_divisor
 from ..chain.task import TASKS
 from ..errors import ConfigError
 from ..io.read import check_classes
 from ..io.state import load_into
+from ..nested import bare_type
 from ..run.launch import join, model_wrapper
 from ..run.progress import ProgressHook
 

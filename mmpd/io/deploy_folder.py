@@ -12,8 +12,8 @@ from typing import Any
 from mmengine.config import Config
 
 from ..chain.datasets import innermost
-from ..chain.detector import bare_type
 from ..errors import ConfigError, DataError
+from ..nested import bare_type
 from ..runtime.description import FILE, Description
 from .read import dataset_meta, load_checkpoint
 from .write import write_atomic

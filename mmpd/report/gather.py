@@ -13,11 +13,11 @@ from mmengine.registry import init_default_scope
 
 from ..ablate.run import read_results
 from ..ablate.verdict import row_means, verdict
-from ..chain.detector import bare_type
 from ..errors import ConfigError
 from ..evaluation.cost import Cost, network_cost, size_of
 from ..evaluation.measure import Measurement, measure, network_of
 from ..io.write import write_atomic
+from ..nested import bare_type
 from ..run.state import finished_checkpoint, read_json
 
 Curve = list[tuple[float, float]]

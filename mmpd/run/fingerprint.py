@@ -10,7 +10,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from ..chain.detector import walk_dicts
+from ..nested import walk_dicts
 
 MOVED = {'mmpd.run.progress': 'mmpd.progress'}
 """Modules that configs name and that had another name once: they count under the old one, as in finished stages."""

@@ -15,7 +15,6 @@ from rich.console import Console
 
 from ..chain.chain import Chain
 from ..chain.deploy import bench_config, deploy_config
-from ..chain.detector import walk_dicts
 from ..chain.stage import Stage
 from ..chain.stage_config import stage_config
 from ..check.preflight import preflight
@@ -23,6 +22,7 @@ from ..errors import CheckpointError, ConfigError
 from ..io.deploy_folder import describe_stage
 from ..io.urls import load_url_checkpoint
 from ..io.write import write_atomic
+from ..nested import walk_dicts
 from .fingerprint import fingerprint
 from .launch import from_rank_0, join, launched_rank
 from .live import Show

@@ -25,6 +25,7 @@ from ..evaluation.cost import network_cost
 from ..evaluation.measure import measure, network_of
 from ..evaluation.predict import build_network
 from ..io.deploy_folder import Source, find_source
+from ..nested import bare_type
 from .infer import Upscaler
 from .quantise import cpu_seconds
 
@@ -128,7 +129,7 @@ def compare(chain: Chain, hr: Source, lr: Source, folders: Sequence[str | Path],
 def sr_source(folder: str | Path) -> Source:
     """The network of a finished sr stage. Raises ConfigError: another task's."""
     source = find_source(folder)
-    if source.deploy.model.type.rpartition('.')[2] != 'SuperResolver':
+    if bare_type(source.deploy.model) != 'SuperResolver':
         raise ConfigError(f'{folder} holds a {source.deploy.model.type}: give the folder of a super-resolution stage')
     return source
 

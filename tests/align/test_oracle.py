@@ -140,6 +140,11 @@ def test_it_counts_what_it_says():
     assert not OracleCheck(100, 94, 120, 0, 10, 0).passed and not OracleCheck(100, 100, 100, 11, 10, 0).passed
 
 
+def test_a_student_without_positives_fails_in_words():
+    check = OracleCheck(positives=0, received=0, heard=5, conflict=5, objects=0, lost=0)
+    assert not check.passed and 'no positive' in str(check) and 'nan' not in str(check)
+
+
 def test_assigners_that_need_predictions_are_not_measured():
     alignment = pair('retina', '4')
     alignment.student.head = torch.nn.Linear(1, 1)

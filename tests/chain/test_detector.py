@@ -2,9 +2,10 @@
 
 from fractions import Fraction
 
-from mmpd.chain.detector import detector_config, walk_dicts
+from mmpd.chain.detector import detector_config
 from mmpd.chain.pyramid import finer_levels, shift_pyramid
 from mmpd.errors import ConfigError
+from mmpd.nested import walk_dicts
 from tests.toys import build_model, toy_retinanet
 
 import pytest

@@ -1,0 +1,31 @@
+"""Nested configs: every dict in one, and what its `type` is called."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+
+def name_types(node: Any) -> None:
+    """Types that a pure-Python config gives as classes (`type=RandomFlip`) by their names, in place: mmengine builds
+    from either, but can write only names into a config file."""
+    for part in walk_dicts(node):
+        if isinstance(part.get('type'), type):
+            part['type'] = f'{part["type"].__module__}.{part["type"].__qualname__}'
+
+
+def bare_type(part: dict) -> str:
+    """'mmdet.RepeatDataset' → 'RepeatDataset': in another task's scope types carry their registry."""
+    kind = part.get('type', '')
+    return kind.__name__ if isinstance(kind, type) else str(kind).rpartition('.')[2]
+
+
+def walk_dicts(node: Any) -> Iterator[dict]:
+    """Every dict in a nested config."""
+    if isinstance(node, dict):
+        yield node
+        for value in node.values():
+            yield from walk_dicts(value)
+    elif isinstance(node, (list, tuple)):
+        for value in node:
+            yield from walk_dicts(value)
