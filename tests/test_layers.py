@@ -107,3 +107,60 @@ def test_imports_inside_the_package_are_relative():
         if isinstance(statement, ast.Import) or not statement.level
     ]
     assert absolute == []
+
+
+# Modules without a test file of their own name, and that no test imports by name: the file that runs them.
+TESTED_BY = {
+    '__main__': 'cli/test_cli.py',
+    **{
+        f'cli.{name}': 'tools/test_cli.py'
+        for name in ('ablate', 'check', 'convert', 'cost', 'demo', 'test', 'train', 'infer')
+    },
+    'cli.init': 'chain/test_init.py',
+    'cli.report': 'report/test_page.py',
+    'cli.export': 'io/test_export.py',
+    'align.memo': 'distill/test_guide_cache.py',
+    'check.pyramids': 'check/test_preflight.py',
+    'cls.resolution': 'cls/test_rkd.py',
+    'compat.ops.precision': 'compat/ops',
+    'demo.run': 'cli/test_wheel.py',
+    'evaluation.coco_ap': 'evaluation/test_metric.py',
+    'evaluation.deployed': 'io/test_export.py',
+    'evaluation.timing': 'evaluation/test_cost_study.py',
+    'evaluation.writers': 'sr/test_tools.py',
+    'io.quantise': 'io/test_export.py',
+    'progress': 'run/test_old_work_dir.py',
+    'report.deploy': 'io/test_export.py',
+    'report.figures': 'report/test_page.py',
+    'sr.infer': 'sr/test_tools.py',
+    'sr.precision': 'sr/test_task.py',
+    'sr.view': 'sr/test_task.py',
+    'terms.matched': 'terms/test_rkd.py',
+}
+
+
+def test_every_module_has_its_tests():
+    """tests/<folder>/test_<module>.py, a test that imports it, or the file that TESTED_BY names."""
+    tests = Path(__file__).parent
+    imported = {name for file in tests.rglob('*.py') for name in _imported(file)}
+    lost = []
+    for name, path in MODULES.items():
+        short = name.removeprefix('mmpd').lstrip('.')
+        folder, _, leaf = short.rpartition('.')
+        own = tests / folder.replace('.', '/') / f'test_{leaf}.py'
+        named = TESTED_BY.get(short)
+        if path.name == '__init__.py' or own.is_file() or name in imported:
+            continue
+        if not (named and (tests / named).exists()):
+            lost.append(short)
+    assert lost == []
+    assert [short for short in TESTED_BY if f'mmpd.{short}' not in MODULES] == []
+
+
+def _imported(file: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f'{node.module}.{alias.name}' for alias in node.names)
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)

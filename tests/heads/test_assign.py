@@ -1,7 +1,7 @@
 """Where a head's own assigner puts objects, against the targets that mmdet trains the head on."""
 
 from mmpd.heads.assign import assigned, level_grids
-from tests.heads.test_heads import GN, HEADS, SQUARES
+from tests.heads.test_base import GN, HEADS, SQUARES
 from tests.toys import build_model
 
 import pytest

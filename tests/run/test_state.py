@@ -4,14 +4,12 @@ import shutil
 
 from mmpd.chain.chain import read_chain
 from mmpd.errors import CheckpointError, ConfigError
-from mmpd.run.fingerprint import differences
 from mmpd.run.stages import console, run_stages
 from mmpd.run.state import read_json
 from tests.toys import toy_chain
 
 import pytest
 from mmdet.registry import HOOKS
-from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
@@ -73,13 +71,6 @@ def test_the_keys_that_differ_are_named_with_both_values(copied):
     root, work_dir = copied
     with pytest.raises(ConfigError, match=r'finished with another config.*optim_wrapper.optimizer.lr: 0.01 → 0.02'):
         run_stages(read_chain(toy_chain(root, **{'optim_wrapper.optimizer.lr': 0.02})), work_dir, announce=False)
-
-
-def test_differences_are_those_that_count():
-    old = Config(dict(model=dict(a=[1, 2], b=1), work_dir='x', log_level='INFO'))
-    new = Config(dict(model=dict(a=[1, 3], c=dict(d=4)), work_dir='y', log_level='ERROR'))
-    assert differences(old, new) == ['model.a.1: 2 → 3', 'model.b: 1 → not there', 'model.c.d: not there → 4']
-    assert differences(old, old) == []
 
 
 @pytest.mark.parametrize('key', ['stages.student.init_from', 'stages.assistant.checkpoint'])
