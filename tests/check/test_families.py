@@ -75,7 +75,9 @@ def test_every_term_reaches_the_student_and_training_lowers_them(name, stage, vo
     chain = toy_family(name, voc)
     model, batches = stage_and_batches(chain, stage)
     rows, unreached = loss_rows(model, batches)
-    assert {row.term for row in rows if row.term} == {key for key, term in chain.stages[stage].entry.terms.items() if term}
+    assert {row.term for row in rows if row.term} == {
+        key for key, term in chain.stages[stage].entry.terms.items() if term
+    }
     for row in rows:
         assert torch.isfinite(torch.tensor([row.value, row.gradient])).all(), row
         if row.term:
