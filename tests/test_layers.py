@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+from mmpd.cli import COMMANDS
+
 import pytest
 
 ROOT = Path(__file__).parents[1] / 'mmpd'
@@ -112,13 +114,7 @@ def test_imports_inside_the_package_are_relative():
 # Modules without a test file of their own name, and that no test imports by name: the file that runs them.
 TESTED_BY = {
     '__main__': 'cli/test_cli.py',
-    **{
-        f'cli.{name}': 'tools/test_cli.py'
-        for name in ('ablate', 'check', 'convert', 'cost', 'demo', 'test', 'train', 'infer')
-    },
-    'cli.init': 'chain/test_init.py',
-    'cli.report': 'report/test_page.py',
-    'cli.export': 'io/test_export.py',
+    **{f'cli.{name}': 'cli/test_cli.py' for name in COMMANDS},
     'align.memo': 'distill/test_guide_cache.py',
     'check.pyramids': 'check/test_preflight.py',
     'cls.resolution': 'cls/test_rkd.py',
