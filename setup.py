@@ -16,15 +16,17 @@ UPSTREAM = ['mmengine>=0.10.5,<1', 'mmcv-lite>=2.0.1,<2.2', 'mmdet>=3.3,<4']
 HERE = Path(__file__).resolve().parent
 
 
-class BuildWithConfigs(build_py):
-    """The configs go where mmdet has its own in a wheel, `mmpd/.mim/configs`, so that `mmpd::pd_voc.py` is found."""
+class BuildWithFiles(build_py):
+    """The configs go where mmdet has its own in a wheel, `mmpd/.mim/configs`, so that `mmpd::pd_voc.py` is found;
+    models beside them."""
 
     def run(self) -> None:
         super().run()
         if not getattr(self, 'editable_mode', False):  # an editable install has the checkout's own
-            target = Path(self.build_lib) / 'mmpd' / '.mim' / 'configs'
-            shutil.rmtree(target, ignore_errors=True)
-            shutil.copytree(HERE / 'configs', target, ignore=shutil.ignore_patterns('__pycache__'))
+            for name in ('configs', 'models'):
+                target = Path(self.build_lib) / 'mmpd' / '.mim' / name
+                shutil.rmtree(target, ignore_errors=True)
+                shutil.copytree(HERE / name, target, ignore=shutil.ignore_patterns('__pycache__'))
 
 
 setup(
@@ -36,7 +38,7 @@ setup(
     license='Apache-2.0',
     packages=find_packages(include=['mmpd', 'mmpd.*']),
     package_data={'mmpd': ['report/templates/*.html']},
-    cmdclass={'build_py': BuildWithConfigs},
+    cmdclass={'build_py': BuildWithFiles},
     entry_points={'console_scripts': ['mmpd = mmpd.cli:main']},
     python_requires='>=3.10',
     install_requires=[

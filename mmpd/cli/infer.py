@@ -1,5 +1,6 @@
 """Find objects in images, folders, videos: draw them, and write COCO JSON, VOC XML, YOLO text or CSV. Or upscale them.
 
+mmpd infer voc_lite0_160 photo.jpg                                a model that mmpd brings (models/README.md)
 mmpd infer work_dirs/pd_voc/student lr/*.jpg                      a stage's folder or a deploy folder
 mmpd infer deploy/student.onnx photos --format pictures coco      an exported file: without torch and mmdet
 mmpd infer configs/pd_voc.py student_best.pth hr/0001.jpg         a config and weights
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError, DataError
+from ..paths import model_path
 from .arguments import add_options, config_path, options
 
 if TYPE_CHECKING:
@@ -28,8 +30,11 @@ FORMATS = ('pictures', 'coco', 'voc', 'yolo', 'csv')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('model', help='a folder with deploy.json, an exported .onnx or .xml file, weights in such a '
-                        'folder; or a config (then the next argument is its checkpoint)')  # fmt: skip
+    parser.add_argument(
+        'model',
+        help='the name of a model that mmpd brings, a folder with deploy.json, an exported .onnx or .xml file, weights '
+        'in such a folder; or a config (then the next argument is its checkpoint)',
+    )
     parser.add_argument('images', nargs='+', help='what to look at')
     parser.add_argument('--out-dir', default='work_dirs/infer', help='where results go (%(default)s)')
     parser.add_argument('--format', nargs='+', choices=FORMATS, help="what to write (['pictures'])")
@@ -97,7 +102,7 @@ def _source(args: argparse.Namespace) -> Source | None:
         for option in ('stage', 'cfg_options'):
             if getattr(args, option):
                 raise ConfigError(f'--{option.replace("_", "-")} is for a config; {args.model} is none')
-        folder = Path(args.model)
+        folder = model_path(args.model)
         if not (folder / 'deploy.py').is_file() or (folder / 'deploy.json').is_file():
             return None
         from ..io.deploy_folder import find_source

@@ -10,6 +10,7 @@ from typing import Protocol, cast
 import numpy as np
 
 from ..errors import ConfigError, DataError
+from ..paths import model_path
 from .backends import BACKENDS, Raw
 from .description import Description, read_description
 from .images import Prepared, Reduce, prepare, read_image
@@ -42,8 +43,9 @@ class Detector:
     """A student, from a deploy folder or an exported file.
 
     Args:
-        model: an .onnx or (OpenVINO) .xml file written by `export`, or a folder with `deploy.json` (its .onnx file if
-            it has one, else its weights, which need mmpd with torch and mmdet).
+        model: the name of a model that mmpd brings (`voc_lite0_160`), an .onnx or (OpenVINO) .xml file written by
+            `export`, or a folder with `deploy.json` (its .onnx file if it has one, else its weights, which need mmpd
+            with torch and mmdet).
         threads: of the network; None leaves it to the library.
         device: of weights: 'cpu', 'cuda', …; exported files run on the CPU.
         source: 'lr', 'hr' or 'auto', as `images.prepare`.
@@ -56,6 +58,7 @@ class Detector:
         self, model: str | Path, threads: int | None = None, device: str | None = None, source: str = 'auto'
     ) -> None:
         self.source = source
+        model = model_path(model)
         file = locate(model)
         if file.suffix in BACKENDS:
             if device not in (None, 'cpu'):
@@ -107,11 +110,9 @@ def locate(model: str | Path) -> Path:
     """The file to run of a model: .onnx, .xml or weights.
 
     Raises:
-        DataError: no such file, or nothing to run in the folder.
+        DataError: no such file or model, or nothing to run in the folder.
     """
-    path = Path(model)
-    if not path.exists():
-        raise DataError(f'{path}: no such file or folder')
+    path = model_path(model)
     if path.is_file():
         return path
     description = read_description(path)

@@ -27,7 +27,7 @@ def run(*command: str, **kwargs) -> str:
 def wheel(tmp_path_factory) -> Path:
     """Built from a copy, so that nothing is left in the checkout."""
     source = tmp_path_factory.mktemp('source')
-    for name in ('mmpd', 'configs'):
+    for name in ('mmpd', 'configs', 'models'):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns('__pycache__'))
     for name in ('setup.py', 'pyproject.toml', 'README.md', 'LICENSE'):
         shutil.copy(ROOT / name, source)
@@ -35,10 +35,11 @@ def wheel(tmp_path_factory) -> Path:
     return next((source / 'dist').glob('*.whl'))
 
 
-def test_the_wheel_carries_every_config_and_the_command(wheel):
+def test_the_wheel_carries_every_config_and_model_and_the_command(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     carried = {name.removeprefix('mmpd/.mim/') for name in names if name.startswith('mmpd/.mim/')}
-    assert carried == {str(path.relative_to(ROOT)) for path in (ROOT / 'configs').rglob('*.py')}
+    files = [*(ROOT / 'configs').rglob('*.py'), *(path for path in (ROOT / 'models').rglob('*') if path.is_file())]
+    assert carried == {str(path.relative_to(ROOT)) for path in files}
     entry = next(name for name in names if name.endswith('entry_points.txt'))
     assert 'mmpd = mmpd.cli:main' in zipfile.ZipFile(wheel).read(entry).decode()
 
