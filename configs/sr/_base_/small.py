@@ -5,7 +5,12 @@ student = dict(type='SuperResolver', backbone=dict(type='EDSR', channels=16, blo
 distilled = dict(detector=student, size='lr', guide='teacher')
 logits = dict(type='LogitsTerm')
 stages = dict(
-    teacher=dict(detector=teacher, size='lr', schedule=dict(max_epochs=3)),
+    teacher=dict(
+        detector=teacher,
+        size='lr',
+        schedule=dict(max_epochs=3),
+        runner=dict(optim_wrapper=dict(optimizer=dict(lr=2e-3))),
+    ),
     plain=dict(detector=student, size='lr'),
     logits=dict(**distilled, terms=dict(logits=logits)),
     zoom_in=dict(**distilled, terms=dict(logits=logits, zoom_in=dict(type='ZoomInTerm', consistency=0.0))),
@@ -16,6 +21,6 @@ stages = dict(
         terms=dict(logits=logits, zoom_in=dict(type='ZoomInTerm'), zoom_out=dict(type='ZoomOutTerm')),
     ),
 )
-schedule = dict(max_epochs=2, warmup_iters=0, val_interval=1)  # cosine
-optim_wrapper = dict(type='BFloat16OptimWrapper', optimizer=dict(type='Adam', lr=1e-3))
+schedule = dict(max_epochs=2, warmup_iters=0, val_interval=2)  # cosine
+optim_wrapper = dict(type='BFloat16OptimWrapper', optimizer=dict(type='Adam', lr=4e-3))  # 1e-3 was 0.4 dB lower on val
 del distilled, logits
