@@ -17,7 +17,7 @@ WIDTHS = {
     'in_channels', 'out_channels', 'feat_channels', 'fc_out_channels', 'conv_out_channels', 'embed_dims', 'channels',
     'feedforward_channels', 'num_feats', 'base_channels', 'point_feat_channels', 'num_deconv_filters', 'feat_channel',
     'squeeze_channels', 'proto_channels', 'block_mid_channels', 'stage_channels', 'mid_channels', 'num_channels',
-    'proposal_feature_channel', 'input_feat_shape',
+    'proposal_feature_channel', 'input_feat_shape', 'inter_channels', 'output_channels',
 }  # fmt: skip
 BASE_CHANNELS = ('ResNet', 'DetectoRS_ResNet', 'Trident', 'Res2Net', 'ResNeSt', 'RegNet')
 SIZE = (128, 96)

@@ -26,15 +26,22 @@ NEEDS_MORE = {
     'MaskFormer': 'masks',
     'Mask2Former': 'masks',
     'PanopticFPN': 'masks',
+    'CLRNet': 'lanes',
+    'SoftTeacher': 'images without boxes',
+    'Detectron2Wrapper': "detectron2's own data",
+    'BaseReID': 'cut-out persons',
+    **dict.fromkeys(
+        ('ByteTrack', 'DeepSORT', 'MaskTrackRCNN', 'Mask2FormerVideo', 'OCSORT', 'QDTrack', 'StrongSORT'), 'videos'
+    ),
     'LAD': 'a second network inside it',
     'KnowledgeDistillationSingleStageDetector': 'a second network inside it',
 }
 
 
 def config_findings(config: Config, name: str) -> list[Finding]:
-    """Every trap in the config of stage `name`, an ordinary mmengine config as `stage_config` makes it."""
+    """Every trap in the config of stage `name`, an ordinary mmengine config as `stage_config` makes it, but for
+    `input_findings`."""
     return [
-        *_input_traps(config, name),
         *_network_traps(config, name),
         *_data_traps(config),
         *_pipeline_traps(config),
@@ -47,8 +54,8 @@ def trained_detector(model: dict) -> dict:
     return model.get('student', model)
 
 
-def _input_traps(config: Config, name: str) -> Iterator[Finding]:
-    """Detectors that learn from more than images and boxes, which is all that a chain loads."""
+def input_findings(config: Config, name: str) -> Iterator[Finding]:
+    """Detectors that learn from more than images and boxes, which is all that a chain loads: they cannot be tried."""
     detector = trained_detector(config.model)
     kind = bare_type(detector)
     for key, part in (('mask_head', detector), ('roi_head.mask_head', detector.get('roi_head') or {})):

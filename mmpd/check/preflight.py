@@ -27,7 +27,7 @@ from ..errors import CheckpointError, ConfigError, DataError
 from ..io.read import check_classes
 from ..io.state import load_into
 from .annotations import annotation_findings
-from .config import config_findings, ema_finding, padding_finding
+from .config import config_findings, ema_finding, input_findings, padding_finding
 from .data import class_findings, read_train_data, real_batches
 from .environment import environment_findings
 from .finding import Finding, StageCheck, error, warning
@@ -61,6 +61,9 @@ def check_stage(stage: Stage, checkpoints: Mapping[str, str], device: str = 'cpu
         torch.manual_seed(0)
         config = stage_config(stage, Path('work_dirs'), checkpoints)
         with DefaultScope.overwrite_default_scope(config.default_scope):
+            check.findings += input_findings(config, name)
+            if check.findings:
+                return check
             check.findings += [*config_findings(config, name), *environment_findings(config)]
             check.findings += annotation_findings(config)
             data = read_train_data(config, stage.data.get('hr_scale'))
