@@ -62,6 +62,32 @@ def verify_queries(model: Any, batch: dict, name: str) -> None:
 
 
 @torch.no_grad()
+def verify_batch(model: Any, batch: dict, name: str) -> None:
+    """A TridentNet trains on three maps an image, and no guide has a partner for each.
+
+    Raises:
+        ConfigError: where a student gives more or fewer maps than it gets images.
+    """
+    view = getattr(model, 'student_view', None)
+    if view is None:
+        return
+    images = images_of(model, batch)['student']
+    feats = view.feature_maps(view.run(images, with_head=False)['features'])
+    if len(feats) and len(feats[0]) != len(images):
+        raise ConfigError(
+            f'stages.{name}.detector: {type(model.student).__name__} gives {len(feats[0])} feature maps of '
+            f'{len(images)} images in training, so nothing of a guide lines up with them; use it as a guide alone'
+        )
+
+
+def _padded(net: Any, size: tuple[int, int]) -> tuple[int, int]:
+    """An image size as batches of this network have it: necks such as NAS-FPN take multiples of 128 alone."""
+    divisor = getattr(net.data_preprocessor, 'pad_size_divisor', 1)
+    height, width = (-(-side // divisor) * divisor for side in size)
+    return height, width
+
+
+@torch.no_grad()
 def decode_finding(
     net: nn.Module, name: str, size: tuple[int, int] = (64, 96), tolerance: float = 0.5
 ) -> Finding | None:
@@ -78,7 +104,7 @@ def decode_finding(
     view = view_of(net)
     head: Any = view.head
     side = view.probe_side
-    size = (side, side) if side else size
+    size = (side, side) if side else _padded(net, size)
     if head is None or not hasattr(head, 'predict_by_feat'):
         return None
     was_training = net.training
@@ -99,8 +125,9 @@ def decode_finding(
     finally:
         net.train(was_training)
     ours = ours.float().nan_to_num(1e6, 1e6, -1e6)
-    clipped = ours.minimum(ours.new_tensor([size[1], size[0]]).repeat(2)).clamp(min=0)
-    ours = torch.cat([ours, clipped])  # most heads clip their boxes to the image, YOLOX does not
+    ends = [ours.new_tensor([size[1] - last, size[0] - last]).repeat(2) for last in (0, 1)]
+    # most heads clip their boxes to the image, YOLOX does not, those of mmdet 1.x to its last pixel
+    ours = torch.cat([ours, *(ours.minimum(end).clamp(min=0) for end in ends)])
     theirs = found.bboxes[:: max(len(found.bboxes) // 50, 1)]
     theirs = theirs[theirs.isfinite().all(dim=1)].float()
     if not len(theirs):

@@ -19,6 +19,7 @@ from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import MODELS, DefaultScope
 from rich.console import Console
 from rich.markup import escape
+from torch import nn
 
 from ..chain.detector import drop_pretrained
 from ..chain.stage import Stage
@@ -31,11 +32,13 @@ from .config import config_findings, ema_finding, input_findings, padding_findin
 from .data import class_findings, read_train_data, real_batches
 from .environment import environment_findings
 from .finding import Finding, StageCheck, error, warning
-from .heads import guide_confidence, verify_queries
+from .heads import guide_confidence, verify_batch, verify_queries
 from .pyramids import check_pyramids
 from .step import input_sizes, loss_findings, loss_rows
 
 N_BATCHES = 4
+WILD = 1e4
+"""No initialiser makes a weight of this size."""
 SURE = 0.1
 """Best score on a few crowded images below which a guide has learned nothing yet, whatever its file is called."""
 
@@ -81,7 +84,8 @@ def check_stage(stage: Stage, checkpoints: Mapping[str, str], device: str = 'cpu
             batches = real_batches(data, config, N_BATCHES)
             check.inputs = input_sizes(model, batches[0])
             verify_queries(model, batches[0], name)
-            check.losses, unreached = loss_rows(model.train(), batches)
+            verify_batch(model.train(), batches[0], name)
+            check.losses, unreached = loss_rows(model, batches)
             sure = guide_file is not None and guide_confidence(model, batches) >= SURE
             check.findings += loss_findings(check.losses, unreached, name, sure, getattr(model, 'own_loss_weight', 1.0))
     return check
@@ -153,11 +157,20 @@ def build_stage(config: Config, guide_file: str | None, init_file: str | None) -
     else:
         model.student.init_weights()
         frozen.module.init_weights()
+        _settle(frozen.module)
         frozen.module.eval().requires_grad_(False)
         frozen.loaded = True
+    _settle(model)
     if init_file and Path(init_file).is_file():
         load_into(getattr(model, 'student', model), init_file, partial=True)
     return model
+
+
+def _settle(model: nn.Module) -> None:
+    """Small random weights where mmdet leaves memory as it finds it (TridentConv), which pretrained ones would fill."""
+    for parameter in model.parameters():
+        if not parameter.isfinite().all() or parameter.abs().max() > WILD:
+            nn.init.normal_(parameter, std=0.01)
 
 
 def _chain_traps(stage: Stage, config: Config, n_images: int) -> list[Finding]:

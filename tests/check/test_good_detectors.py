@@ -6,7 +6,7 @@ from fractions import Fraction
 
 from mmpd.chain.detector import detector_config, nothing_frozen
 from mmpd.check.config import config_findings, ema_finding
-from mmpd.check.preflight import quiet
+from mmpd.check.preflight import _settle, quiet
 from mmpd.distill.view import view_of
 from mmpd.errors import ConfigError
 from mmpd.heads.base import family_of
@@ -16,6 +16,7 @@ from tests.zoo import shrunk
 
 import mmdet.models.dense_heads as dense_heads
 import pytest
+import torch
 from mmdet.registry import HOOKS
 from mmengine.config import Config
 from mmengine.logging import MessageHub
@@ -136,3 +137,13 @@ def test_a_network_for_one_image_size_is_probed_at_that_size():
     assert probe_side(view_of(net), any_size, Fraction(2)) == 150
     with pytest.raises(ConfigError, match='made for images of 300 pixels, the student for 300: at ratio 2 it sees 150'):
         probe_side(view_of(net), view_of(net), Fraction(2))
+
+
+def test_weights_that_mmdet_leaves_uninitialised_are_no_false_alarm():
+    """TridentConv's are memory as it was found until pretrained ones are read, which a preflight does not fetch."""
+    net = torch.nn.Sequential(torch.nn.Conv2d(1, 1, 1), torch.nn.Conv2d(1, 1, 1))
+    kept = net[1].weight.clone()
+    torch.nn.init.constant_(net[0].weight, float('nan'))
+    torch.nn.init.constant_(net[0].bias, 1e30)
+    _settle(net)
+    assert all(parameter.abs().max() < 1 for parameter in net[0].parameters()) and torch.equal(net[1].weight, kept)

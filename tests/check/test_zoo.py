@@ -89,9 +89,11 @@ C4 = dict(
     train_cfg=dict(rcnn=dict(sampler=dict(num=8)), rpn_proposal=dict(nms_pre=50, max_per_img=20)),
     test_cfg=dict(rpn=dict(nms_pre=50, max_per_img=20)),
 )
+FASTER_C4 = 'faster_rcnn/faster-rcnn_r50-caffe_c4-1x_coco.py'
+ONE_SIZE = dict(data_preprocessor=dict(batch_augments=None))
 CONVNEXT = dict(
     **NO_MASKS,
-    backbone=dict(arch=dict(depths=[1, 1, 1, 1], channels=[8, 16, 32, 64])),
+    backbone=dict(arch=dict(_delete_=True, depths=[1, 1, 1, 1], channels=[8, 16, 32, 64])),
     neck=dict(in_channels=[8, 16, 32, 64]),
 )
 RPN_GN = dict(rpn_head=dict(norm_cfg=dict(type='GN', num_groups=4, requires_grad=True)))
@@ -186,13 +188,13 @@ SOAK = [
     Row('Grounding DINO', 'grounding_dino/grounding_dino_r50_scratch_8xb2_1x_coco.py', 'refused', 'captions'),
     Row('LD', 'ld/ld_r18-gflv1-r101_fpn_1x_coco.py', 'refused', 'a second network'),
     Row('LAD', 'lad/lad_r50-paa-r101_fpn_2xb8_coco_1x.py', 'refused', 'a second network'),
-    Row('TridentNet', 'tridentnet/tridentnet_r50-caffe_1x_coco.py', narrow=C4, coarse=True),
-    Row('Faster R-CNN R50-C4', 'faster_rcnn/faster-rcnn_r50-caffe_c4-1x_coco.py', narrow=C4, coarse=True),
+    Row('TridentNet', 'tridentnet/tridentnet_r50-caffe_1x_coco.py', narrow=C4, student=FASTER_C4, coarse=True),
+    Row('Faster R-CNN R50-C4', FASTER_C4, narrow=C4, coarse=True),
     Row('Faster R-CNN R50-DC5', 'faster_rcnn/faster-rcnn_r50-caffe-dc5_1x_coco.py', coarse=True),
     Row('FCOS-RPN', 'faster_rcnn/faster-rcnn_r50_fpn_fcos-rpn_1x_coco.py', narrow=RPN_GN),
     Row('Mask R-CNN R50-C4', 'mask_rcnn/mask-rcnn_r50-caffe-c4_1x_coco.py', 'refused', MASKS, C4),
-    Row('FPG', 'fpg/retinanet_r50_fpg_crop640_50e_coco.py', size=(256, 192)),
-    Row('NAS-FPN', 'nas_fpn/retinanet_r50_nasfpn_crop640-50e_coco.py', size=(256, 192)),
+    Row('FPG', 'fpg/retinanet_r50_fpg_crop640_50e_coco.py', narrow=ONE_SIZE, size=(256, 192)),
+    Row('NAS-FPN', 'nas_fpn/retinanet_r50_nasfpn_crop640-50e_coco.py', narrow=ONE_SIZE, size=(256, 192)),
     Row('SSD512', 'ssd/ssd512_coco.py', 'without', 'softmax', SSD512, R18, (512, 512)),
     Row('PISA-SSD300', 'pisa/ssd300_pisa_coco.py', 'without', 'softmax', SSD300, R18, (300, 300)),
     Row('PISA-SSD512', 'pisa/ssd512_pisa_coco.py', 'without', 'softmax', SSD512, R18, (512, 512)),
@@ -274,7 +276,7 @@ def test_family(row, tmp_path_factory):
         pytest.importorskip(row.needs)
     root = tmp_path_factory.getbasetemp()
     teacher = shrunk(row.detector, **row.narrow)
-    student = shrunk(row.student) if row.student else teacher
+    student = shrunk(row.student, **(C4 if row.student == FASTER_C4 else {})) if row.student else teacher
     changes = dict(size=row.size, student_pyramid=row.pyramid)
     chain = zoo_chain(root, teacher, student, TERMS, **changes)
     alone = errors(check_stage(chain.stages['teacher'], {}))
@@ -292,6 +294,15 @@ def test_family(row, tmp_path_factory):
     gradients = term_rows(check)
     assert set(gradients) == set(TERMS) - ({'response'} if row.outcome == 'without' else set())
     assert gradients['isrd'] > 0 and (gradients['feature'] > 0 or row.coarse)
+
+
+@pytest.mark.soak
+def test_a_network_that_copies_its_images_in_training_is_no_student(tmp_path_factory):
+    """TridentNet: three maps an image; a bare tensor error before."""
+    trident = shrunk('tridentnet/tridentnet_r50-caffe_1x_coco.py', **C4)
+    chain = zoo_chain(tmp_path_factory.getbasetemp(), trident, trident, {**TERMS, 'response': None})
+    (said,) = errors(check_stage(chain.stages['student'], {}))
+    assert re.search('stages.student.detector.*6 feature maps of 2 images.*as a guide', said), said
 
 
 def test_every_folder_of_mmdets_configs_is_accounted_for():
