@@ -19,9 +19,9 @@ from typing import Any
 import torch
 from mmdet.models.task_modules.coders import DistancePointBBoxCoder
 from torch import Tensor, nn
-from torchvision.ops import batched_nms, box_iou
+from torchvision.ops import batched_nms
 
-from ..heads.assign import batch_assigned
+from ..heads.assign import batch_assigned, pair_iou
 from ..heads.base import LazyResponse, LevelResponse, joined
 from .memo import Memo
 from .plan import AlignmentPlan, Level
@@ -76,9 +76,9 @@ def guide_objects(guide: LevelResponse) -> list[Objects]:
             found.append(Objects(boxes, places, places))
             continue
         kept = batched_nms(boxes, scores, labels, NMS_IOU)[:MAX_OBJECTS].flip(0)
-        overlap = box_iou(boxes, boxes[kept]) * (labels[:, None] == labels[kept])
-        overlap[kept, torch.arange(len(kept), device=kept.device)] = 2.0  # each object is its own
-        speaker, which = ((overlap >= NMS_IOU) & (overlap == overlap.amax(dim=1, keepdim=True))).nonzero(as_tuple=True)
+        overlap = pair_iou(boxes[kept], boxes).mul_(labels[kept, None] == labels)
+        overlap[torch.arange(len(kept), device=kept.device), kept] = 2.0  # each object is its own
+        which, speaker = (overlap >= overlap.amax(dim=0).clamp(min=NMS_IOU)).nonzero(as_tuple=True)
         order = scores[speaker].argsort(descending=True, stable=True)
         order = order[which[order].argsort(stable=True)]
         found.append(Objects(boxes[kept], which.bincount(minlength=len(kept)), places[speaker[order]]))
@@ -140,38 +140,48 @@ def prior_boxes(levels: tuple[Level, ...], grids: Grids, device: torch.device) -
 
 
 def spread(
-    placed: Tensor, priors: Tensor, boxes: Tensor, counts: Tensor, inside: bool
+    placed: Tensor, priors: Tensor, boxes: Sequence[Tensor], counts: Tensor, inside: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     """More locations for objects with few positives: as many as speak of them, at most SPREAD, the nearest first.
 
     Nearest is the largest IoU of prior and box, above SPREAD_IOU; a location goes to the nearest of such objects.
 
     Args:
-        placed: (n,) see `place_objects`. priors: (n, 4). boxes: (m, 4), in the same pixels. counts: (m,).
+        placed: (B, n) see `place_objects`. priors: (n, 4). boxes: of each image (m, 4), in the same pixels.
+        counts: (M,) of the objects of all images, one image after the other.
         inside: the centre of a prior must lie in the box, for heads that measure distances from it to the sides.
 
     Returns:
-        location, object, rank: (e,) each; rank: which of the object's locations it is, after its positives.
+        place, object, rank: (e,) each. place: image · n + location. object: of all images. rank: which of the object's
+        locations it is, after its positives.
     """
-    positives = placed.clamp(min=0).bincount(minlength=len(boxes) + 1)[1:]
+    n, each = len(priors), counts.new_tensor([len(own) for own in boxes])
+    first, taken = each.cumsum(0) - each, (placed > 0).nonzero(as_tuple=True)
+    positives = (first[taken[0]] + placed[taken] - 1).bincount(minlength=len(counts))
     short = (counts.clamp(max=SPREAD) - positives).clamp(min=0)
     few = short.nonzero().flatten()
-    free = (placed <= 0).nonzero().flatten()
-    if not len(few) or not len(free):
-        return few[:0], few[:0], few[:0]
-    overlap = box_iou(priors[free], boxes[few])
+    wanted = torch.cat(list(boxes))[few]
+    overlap = pair_iou(wanted, priors)
+    which, location = (overlap > SPREAD_IOU).nonzero(as_tuple=True)
+    near = overlap[which, location]
+    place = torch.arange(len(boxes), device=few.device).repeat_interleave(each)[few[which]] * n + location
+    kept = placed.flatten()[place] <= 0
     if inside:
-        centres = (priors[free, :2] + priors[free, 2:])[:, None] / 2
-        overlap = overlap * ((centres > boxes[few, :2]) & (centres < boxes[few, 2:])).all(dim=2)
-    near, which = overlap.max(dim=1)
+        centres = ((priors[:, :2] + priors[:, 2:]) / 2)[location]
+        kept &= ((centres > wanted[which, :2]) & (centres < wanted[which, 2:])).all(dim=1)
+    which, place, near = which[kept], place[kept], near[kept]
+    most = near.new_zeros(placed.numel()).scatter_reduce(0, place, near, 'amax')
+    kept = near == most[place]
+    owner = few.new_full((placed.numel(),), len(few)).scatter_reduce(0, place[kept], which[kept], 'amin')
+    kept &= which == owner[place]  # of equal overlaps the first
+    which, place, near = few[which[kept]], place[kept], near[kept]
     order = near.argsort(descending=True, stable=True)
-    order = order[near[order] > SPREAD_IOU]
     order = order[which[order].argsort(stable=True)]
-    which, location = few[which[order]], free[order]
-    found = which.bincount(minlength=len(boxes))
+    which, place = which[order], place[order]
+    found = which.bincount(minlength=len(counts))
     rank = torch.arange(len(which), device=which.device) - (found.cumsum(0) - found)[which]
     kept = rank < short[which]
-    return location[kept], which[kept], (positives[which] + rank)[kept]
+    return place[kept], which[kept], (positives[which] + rank)[kept]
 
 
 @lru_cache(maxsize=64)
@@ -229,17 +239,17 @@ def placing(
     index = nearest.expand(len(guide.logits), -1).clone()
     # of two objects for one location mmdet's assigners let the last win: the surer one
     objects = guide_objects(guide)
-    placed = place_objects(head, plan.student, grids, [found.boxes / float(plan.ratio) for found in objects])
+    boxes = [found.boxes / float(plan.ratio) for found in objects]
+    placed = place_objects(head, plan.student, grids, boxes)
     inside = isinstance(getattr(head, 'bbox_coder', None), DistancePointBBoxCoder)
-    priors = prior_boxes(plan.student, grids, index.device)
-    for image, (found, own) in enumerate(zip(objects, placed, strict=True)):
-        if len(found.boxes):
-            start = found.counts.cumsum(0) - found.counts
-            taken = (own > 0).nonzero().flatten()
-            index[image, taken] = found.speakers[start[own[taken] - 1]]
-            location, which, rank = spread(own, priors, found.boxes / float(plan.ratio), found.counts, inside)
-            index[image, location] = found.speakers[start[which] + rank]
-            own[location] = which + 1
+    counts, speakers = (torch.cat(parts) for parts in zip(*((o.counts, o.speakers) for o in objects), strict=True))
+    more, which, rank = spread(placed, prior_boxes(plan.student, grids, index.device), boxes, counts, inside)
+    each = counts.new_tensor([len(own) for own in boxes])
+    first, start = each.cumsum(0) - each, counts.cumsum(0) - counts  # of each image's objects, each object's speakers
+    images, location = (placed > 0).nonzero(as_tuple=True)
+    index[images, location] = speakers[start[first[images] + placed[images, location] - 1]]
+    index.view(-1)[more] = speakers[start[which] + rank]
+    placed.view(-1)[more] = which - first[more // placed.shape[1]] + 1
     return index, placed
 
 

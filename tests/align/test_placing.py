@@ -39,21 +39,32 @@ def naive_spread(placed, priors, boxes, counts, inside):
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.integers(0, 10**6), st.integers(1, 4), st.booleans())
-def test_spreading_is_what_a_loop_over_its_definition_says(seed, n, inside):
+@given(st.integers(0, 10**6), st.lists(st.integers(0, 4), min_size=1, max_size=3).filter(any), st.booleans())
+def test_spreading_is_what_a_loop_over_its_definition_says(seed, objects, inside):
     generator = torch.Generator().manual_seed(seed)
-    corners = torch.rand(n, 2, generator=generator) * 40
-    boxes = torch.cat([corners, corners + 3 + torch.rand(n, 2, generator=generator) * 20], 1)
     levels = (Level(4.0, ((6.0, 6.0), (9.0, 9.0))), Level(8.0, ((14.0, 14.0), (20.0, 20.0))))
     priors = prior_boxes(levels, ((12, 12), (6, 6)), CPU)
-    placed = torch.randint(-1, 1, (len(priors),), generator=generator)
-    some = torch.randperm(len(priors), generator=generator)[:5]
-    placed[some] = torch.randint(1, n + 1, (5,), generator=generator)
-    counts = torch.randint(1, 15, (n,), generator=generator)
-    location, which, rank = (found.tolist() for found in spread(placed, priors, boxes, counts, inside))
-    made = {at: (own, r) for at, own, r in zip(location, which, rank, strict=True)}
-    assert made == naive_spread(placed, priors, boxes, counts, inside)
-    assert len(made) == len(location) and all(r < counts[own] for own, r in made.values())
+    images = [some_image(n, len(priors), generator) for n in objects]
+    placed, boxes, counts = zip(*images, strict=True)
+    place, which, rank = spread(torch.stack(placed), priors, boxes, torch.cat(counts), inside)
+    made = dict(zip(place.tolist(), zip(which.tolist(), rank.tolist(), strict=True), strict=True))
+    expected = {}
+    for image, own in enumerate(images):
+        found = naive_spread(own[0], priors, *own[1:], inside)
+        first = sum(objects[:image])
+        expected |= {image * len(priors) + at: (first + which, rank) for at, (which, rank) in found.items()}
+    assert made == expected and len(made) == len(place)
+
+
+def some_image(n: int, locations: int, generator: torch.Generator):
+    """placed, boxes and counts of n objects, five of whose positives are given."""
+    corners = torch.rand(n, 2, generator=generator) * 40
+    boxes = torch.cat([corners, corners + 3 + torch.rand(n, 2, generator=generator) * 20], 1)
+    placed = torch.randint(-1, 1, (locations,), generator=generator)
+    if n:
+        some = torch.randperm(locations, generator=generator)[:5]
+        placed[some] = torch.randint(1, n + 1, (5,), generator=generator)
+    return placed, boxes, torch.randint(1, 15, (n,), generator=generator)
 
 
 @pytest.mark.parametrize('family', ['retina', 'fcos', 'gfl'])
