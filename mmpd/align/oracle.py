@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ..heads.assign import assigned, level_grids
+from ..heads.assign import asks_predictions, assigned, assigned_to, level_grids
 from ..heads.base import LevelResponse
+from .placing import place_by_size, prior_boxes
 from .positives import Annotated
 
 if TYPE_CHECKING:
@@ -73,7 +74,9 @@ def oracle_check(alignment: Alignment, images: Iterable[Annotated]) -> OracleChe
         images: LR training images, see `annotated_images`.
 
     Returns:
-        None where one of the assigners needs predictions (RTMDet), a head is unknown, or there are no images.
+        None where a head is unknown, one of the assigners needs predictions, or there are no images. RTMDet's needs
+        them too, and is given those of a networks that agrees: the guide speaks at the cells in the middle of each
+        object (`place_by_size`), and the student's assigner is asked about a student that says what it hears.
     """
     totals = torch.zeros(6, dtype=torch.long)
     ratio = float(alignment.ratio)
@@ -81,12 +84,20 @@ def oracle_check(alignment: Alignment, images: Iterable[Annotated]) -> OracleChe
         image_hr = image.scaled(ratio)
         grids = level_grids([level.stride for level in alignment.plan.student], image.size)
         grids_hr = level_grids([level.stride for level in alignment.plan.guide], image_hr.size)
-        targets = assigned(alignment.student.head, grids, image.size, image.boxes, image.ignored)
-        spoken = assigned(alignment.guide.head, grids_hr, image_hr.size, image_hr.boxes, image_hr.ignored)
-        if targets is None or spoken is None:
+        head, head_hr = alignment.student.head, alignment.guide.head
+        if asks_predictions(head_hr):
+            spoken = place_by_size(alignment.plan.guide, tuple(grids_hr), image_hr.boxes)
+        else:
+            spoken = assigned(head_hr, grids_hr, image_hr.size, image_hr.boxes, image_hr.ignored)
+        if spoken is None:
             return None
-        guide = _oracle(alignment, spoken, grids_hr, image_hr.boxes)
-        heard = _heard(alignment, guide, grids, image_hr.boxes, len(targets))
+        heard = _heard(alignment, _oracle(alignment, spoken, grids_hr, image_hr.boxes), grids, image_hr.boxes)
+        if asks_predictions(head):
+            targets = _of_an_agreeing_student(alignment, grids, heard, image.boxes)
+        else:
+            targets = assigned(head, grids, image.size, image.boxes, image.ignored)
+        if targets is None:
+            return None
         totals += _counts(targets, spoken, heard)
     return OracleCheck(*totals.tolist()) if totals.any() else None
 
@@ -104,14 +115,20 @@ def _oracle(alignment: Alignment, spoken: Tensor, grids: list[tuple[int, int]], 
     return levels
 
 
-def _heard(
-    alignment: Alignment, guide: list[LevelResponse], grids: list[tuple[int, int]], boxes: Tensor, n: int
-) -> Tensor:
+def _of_an_agreeing_student(alignment: Alignment, grids: list[tuple[int, int]], heard: Tensor, boxes: Tensor) -> Tensor:
+    """What RTMDet's assigner makes of a student that says what it hears, and elsewhere a box of its level's size."""
+    said = prior_boxes(alignment.plan.student, tuple(grids), heard.device).clone()
+    said[heard > 0] = boxes[heard[heard > 0] - 1]
+    return assigned_to(alignment.student.head, grids, boxes, said, torch.where(heard > 0, SURE, -SURE))
+
+
+def _heard(alignment: Alignment, guide: list[LevelResponse], grids: list[tuple[int, int]], boxes: Tensor) -> Tensor:
     """(n,) 1 + index of the object that a student location hears of, 0 where it hears of none."""
-    heard, starts, start = torch.zeros(n, dtype=torch.long), [], 0
+    starts, start = [], 0
     for level, (height, width) in zip(alignment.plan.student, grids, strict=True):
         starts.append(start)
         start += height * width * max(len(level.anchors), 1)
+    heard = torch.zeros(start, dtype=torch.long)
     for aligned in alignment.responses(guide, grids):
         response = aligned.response
         which = torch.cdist(response.boxes[0], boxes, p=float('inf')).argmin(dim=1) if len(boxes) else 0

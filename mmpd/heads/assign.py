@@ -14,7 +14,12 @@ from typing import Any
 
 import torch
 from mmdet.models.dense_heads import AnchorHead, FCOSHead
-from mmdet.models.task_modules.assigners import ATSSAssigner, BboxOverlaps2D, MaxIoUAssigner
+from mmdet.models.task_modules.assigners import (
+    ATSSAssigner,
+    BboxOverlaps2D,
+    DynamicSoftLabelAssigner,
+    MaxIoUAssigner,
+)
 from mmdet.models.task_modules.prior_generators import anchor_inside_flags
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
@@ -55,6 +60,23 @@ def assigned(
         if base in ASSIGNS:
             return ASSIGNS[base](head, grids, image_size, boxes, ignored)
     return None
+
+
+def asks_predictions(head: nn.Module | None) -> bool:
+    """Whether a head's assigner is RTMDet's, which `assigned_to` can ask."""
+    return isinstance(getattr(head, 'assigner', None), DynamicSoftLabelAssigner)
+
+
+def assigned_to(head: Any, grids: Grids, boxes: Tensor, predicted: Tensor, logits: Tensor) -> Tensor:
+    """As `assigned`, for a head that `asks_predictions`, of one class: what its predictions would be trained on.
+
+    Args:
+        boxes: (g, 4) objects. predicted: (n, 4) boxes. logits: (n,) scores. Pixels of the head's network.
+    """
+    priors = torch.cat(head.prior_generator.grid_priors(list(grids), device=boxes.device, with_stride=True))
+    found = InstanceData(priors=priors, bboxes=predicted, scores=logits[:, None])
+    gt = InstanceData(bboxes=boxes, labels=torch.zeros(len(boxes), dtype=torch.long, device=boxes.device))
+    return head.assigner.assign(found, gt).gt_inds
 
 
 def batch_assigned(
