@@ -35,6 +35,8 @@ class OracleCheck:
         positives: trained on an object. received: of these, those that hear of that object.
         heard: that hear of any object. conflict: of these, those trained on background.
         objects: with a positive in both networks. lost: of these, those that no student location hears of.
+        agreeing: positives are those of a student that agrees, see `oracle_check`. Its assigner takes more cells than
+            hear, as many as the overlaps of the best add up to, so no share of them is asked for.
     """
 
     positives: int
@@ -43,6 +45,7 @@ class OracleCheck:
     conflict: int
     objects: int
     lost: int
+    agreeing: bool = False
 
     @property
     def received_share(self) -> float:
@@ -55,15 +58,17 @@ class OracleCheck:
     def __str__(self) -> str:
         if not self.positives:
             return 'an oracle guide cannot be heard: the student has no positive on the images that were looked at'
+        bar = 'of one that agrees' if self.agreeing else f'bar {RECEIVED:.0%}'
         return (
-            f"an oracle guide: {self.received_share:.1%} of the student's positives hear of their object (bar "
-            f'{RECEIVED:.0%}), {self.conflict_share:.1%} of what it hears lies on its background (bar {CONFLICT:.0%}), '
+            f"an oracle guide: {self.received_share:.1%} of the student's positives hear of their object ({bar}), "
+            f'{self.conflict_share:.1%} of what it hears lies on its background (bar {CONFLICT:.0%}), '
             f'{self.lost} of {self.objects} objects are not heard of'
         )
 
     @property
     def passed(self) -> bool:
-        return self.received_share >= RECEIVED and self.conflict_share <= CONFLICT
+        heard = bool(self.positives) if self.agreeing else self.received_share >= RECEIVED
+        return heard and self.conflict_share <= CONFLICT
 
 
 @torch.no_grad()
@@ -75,7 +80,7 @@ def oracle_check(alignment: Alignment, images: Iterable[Annotated]) -> OracleChe
 
     Returns:
         None where a head is unknown, one of the assigners needs predictions, or there are no images. RTMDet's needs
-        them too, and is given those of a networks that agrees: the guide speaks at the cells in the middle of each
+        them too, and is given those of networks that agree: the guide speaks at the cells in the middle of each
         object (`place_by_size`), and the student's assigner is asked about a student that says what it hears.
     """
     totals = torch.zeros(6, dtype=torch.long)
@@ -99,7 +104,7 @@ def oracle_check(alignment: Alignment, images: Iterable[Annotated]) -> OracleChe
         if targets is None:
             return None
         totals += _counts(targets, spoken, heard)
-    return OracleCheck(*totals.tolist()) if totals.any() else None
+    return OracleCheck(*totals.tolist(), asks_predictions(alignment.student.head)) if totals.any() else None
 
 
 def _oracle(alignment: Alignment, spoken: Tensor, grids: list[tuple[int, int]], boxes: Tensor) -> list[LevelResponse]:

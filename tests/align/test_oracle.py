@@ -3,7 +3,7 @@
 from fractions import Fraction
 
 from mmpd.align.alignment import Alignment
-from mmpd.align.oracle import CONFLICT, RECEIVED, OracleCheck, oracle_check
+from mmpd.align.oracle import CONFLICT, RECEIVED, OracleCheck, _heard, oracle_check
 from mmpd.align.positives import Annotated
 from mmpd.det.view import DetectorView
 from mmpd.distill.view import Shape
@@ -39,6 +39,19 @@ def squares(kind: str, first: int) -> dict:
     return dict(type=kind, norm_cfg=GN, anchor_generator=anchors, train_cfg=trained(ATSS), **loss, **COMMON)
 
 
+def rtmdet(first: int) -> dict:
+    return dict(
+        type='RTMDetSepBNHead',
+        bbox_coder=dict(type='DistancePointBBoxCoder'),
+        anchor_generator=dict(type='MlvlPointGenerator', offset=0, strides=strides(first)),
+        with_objectness=False,
+        norm_cfg=dict(type='BN'),
+        loss_bbox=dict(type='GIoULoss'),
+        train_cfg=trained(dict(type='DynamicSoftLabelAssigner', topk=13)),
+        **COMMON,
+    )
+
+
 def fcos(first: int) -> dict:
     ends = [-1, *(8 * stride for stride in strides(first)[:-1]), 1e8]
     ranges = tuple(zip(ends, ends[1:], strict=False))
@@ -53,6 +66,7 @@ FAMILIES = {
     'gfl': lambda first: squares('GFLHead', first),
     'fcos': fcos,
 }
+HEADS = {**FAMILIES, 'rtmdet': rtmdet}
 
 
 def strides(first: int) -> list[int]:
@@ -73,7 +87,7 @@ class HeadView(DetectorView):
 def pair(family: str, ratio: str, guide_family: str | None = None) -> Alignment:
     """A guide from stride 8 on, and the 'fine' student: one level finer at ratio 2 and above."""
     first = 8 if Fraction(ratio) < 2 else 4
-    views = HeadView(FAMILIES[guide_family or family](8)), HeadView(FAMILIES[family](first))
+    views = HeadView(HEADS[guide_family or family](8)), HeadView(HEADS[family](first))
     return Alignment(*views, Fraction(ratio))
 
 
@@ -145,7 +159,24 @@ def test_a_student_without_positives_fails_in_words():
     assert not check.passed and 'no positive' in str(check) and 'nan' not in str(check)
 
 
-def test_assigners_that_need_predictions_are_not_measured():
+@pytest.mark.parametrize('ratio', RATIOS)
+def test_rtmdet_trains_an_agreeing_student_where_it_hears(ratio):
+    """Its assigner asks for predictions: those of a student that says what it hears."""
+    found = oracle_check(pair('rtmdet', ratio), images('voc', ratio))
+    assert found.agreeing and found.passed and 'of one that agrees' in str(found)
+    assert found.received_share > 0.7 and found.objects > 10 and found.lost <= 1
+
+
+def test_an_agreeing_student_that_hears_elsewhere_is_trained_on_background_there(monkeypatch):
+    alignment = pair('rtmdet', '4')
+    seen = list(images('voc', '4'))
+    right = oracle_check(alignment, seen)
+    monkeypatch.setattr('mmpd.align.oracle._heard', lambda *args: _heard(*args).flip(0))
+    wrong = oracle_check(alignment, seen)
+    assert wrong.conflict_share > 0.3 > right.conflict_share and not wrong.passed
+
+
+def test_unknown_heads_are_not_measured():
     alignment = pair('retina', '4')
     alignment.student.head = torch.nn.Linear(1, 1)
     assert oracle_check(alignment, images('voc', '4')) is None

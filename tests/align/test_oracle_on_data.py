@@ -6,6 +6,7 @@ MMPD_BCCD_ROOT and MMPD_VOC_ROOT say where the data lies; `pytest -m soak -s` pr
 import os
 from pathlib import Path
 
+from mmpd.align.oracle import RECEIVED
 from mmpd.chain.chain import read_chain
 from mmpd.check.guide import measure_oracle
 
@@ -23,8 +24,11 @@ BCCD = {
     'data.hr_scale': (320, 240),
 }
 DATA = {'bccd': ('MMPD_BCCD_ROOT', BCCD), 'voc': ('MMPD_VOC_ROOT', {'data.hr_scale': (320, 320)})}
-MISSED = {'pd_voc_rtmdet'}
-"""Families below the bar, and docs/method.md says why."""
+MISSED = {
+    ('pd_voc_atss', 'bccd', '4'), ('pd_voc_atss', 'voc', '4'), ('pd_voc_gfl', 'voc', '4'),
+    ('pd_voc_faster_rcnn', 'bccd', '4'), ('pd_voc_faster_rcnn', 'bccd', '3'), ('pd_voc_faster_rcnn', 'voc', '4'),
+}  # fmt: skip
+"""More than 10 % in conflict, and docs/method.md says why."""
 
 
 @pytest.mark.soak
@@ -41,4 +45,5 @@ def test_the_bar_holds_on_real_images(name, data, ratio):
     config.merge_from_dict({**given, 'pretrained': False, 'ratio': ratio})
     plan, found = measure_oracle(read_chain(config).stage('student'))
     print(f'\n{name} {data} {ratio} {plan}: {found}')
-    assert found is not None and (found.passed or name in MISSED), found
+    assert found is not None and found.passed != ((name, data, ratio) in MISSED), found
+    assert found.agreeing or found.received_share >= RECEIVED
