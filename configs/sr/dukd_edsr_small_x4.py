@@ -2,4 +2,4 @@
 _base_ = ['_base_/bsd200.py', '_base_/runtime.py', '_base_/small.py']
 
 ratio = 4
-data = dict(hr_scale=(96, 96), batch_size=8)
+data = dict(hr_scale=(64, 64), batch_size=8)

@@ -29,14 +29,27 @@ from .model import to_uint8
 matplotlib.use('Agg')
 
 
-@dataclass(frozen=True)
+FLAT = 5.0
+"""Standard deviation of Y (16..235) below which a crop shows nothing."""
+
+
+@dataclass(frozen=True, eq=False)
 class Crop:
-    """One row of the gallery. `images`: (3, H, W) uint8 BGR in the order of the columns, the HR image last; `psnr`: of
-    each but the HR image, on Y, in dB."""
+    """One row of the gallery.
+
+    Attributes:
+        name: 'image left,top'.
+        images: (3, H, W) uint8 BGR in the order of the columns, the HR image last.
+        psnr: of each but the HR image, on Y, in dB.
+    """
 
     name: str
     images: tuple[Tensor, ...]
     psnr: tuple[float, ...]
+
+    @property
+    def image(self) -> str:
+        return self.name.rpartition(' ')[0]
 
     @property
     def gain(self) -> float:
@@ -81,11 +94,23 @@ def crops_of(
 
 
 def worst_and_best(crops: Sequence[Crop], n: int) -> list[Crop]:
-    """The n crops where the student gains least over bicubic, then the n where it gains most; flat ones are left out
-    (all are perfect there)."""
-    lively = [crop for crop in crops if crop.images[-1].float().std() > 10] or list(crops)
+    """The n crops where the student gains least over bicubic, then the n where it gains most, of different images each.
+
+    Flat ones are left out: all are perfect there, to a rounding error.
+    """
+    lively = [crop for crop in crops if luma(crop.images[-1].flip(0)).std() > FLAT] or list(crops)
     ranked = sorted(lively, key=lambda crop: crop.gain)
-    return ranked[:n] + ranked[max(len(ranked) - n, n) :]
+    worst = _one_of_each_image(ranked)[:n]
+    best = _one_of_each_image([crop for crop in reversed(ranked) if crop not in worst])[:n]
+    return worst + best[::-1]
+
+
+def _one_of_each_image(crops: Iterable[Crop]) -> list[Crop]:
+    """The first of each image."""
+    first: dict[str, Crop] = {}
+    for crop in crops:
+        first.setdefault(crop.image, crop)
+    return list(first.values())
 
 
 def draw_gallery(crops: Sequence[Crop], columns: Sequence[str], path: str | Path) -> None:
