@@ -1,8 +1,9 @@
-"""Nested configs: every dict in one, and what its `type` is called."""
+"""Nested configs: every dict in one, what its `type` is called, and what is no setting."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import FunctionType, ModuleType
 from typing import Any
 
 
@@ -12,6 +13,13 @@ def name_types(node: Any) -> None:
     for part in walk_dicts(node):
         if isinstance(part.get('type'), type):
             part['type'] = f'{part["type"].__module__}.{part["type"].__qualname__}'
+
+
+def drop_imports(node: dict) -> None:
+    """Names that a pure-Python config imports, in place: classes, functions and modules are no settings, and no config
+    file can hold them."""
+    for name in [name for name, value in node.items() if isinstance(value, (type, FunctionType, ModuleType))]:
+        del node[name]
 
 
 def bare_type(part: dict) -> str:

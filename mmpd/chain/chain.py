@@ -10,7 +10,7 @@ from mmengine.config import Config, ConfigDict
 
 from ..data.reduction import operator_of, parse_ratio
 from ..errors import ConfigError
-from ..nested import name_types
+from ..nested import drop_imports, name_types
 from .keys import check_keys
 from .stage import Stage
 from .task import task_of
@@ -84,7 +84,8 @@ def read_chain(config: Config) -> Chain:
     operator_of(config.get('reduction', 'area'))  # raises where it is unknown
     if not config.stages:
         raise ConfigError('stages is empty: a chain needs at least one stage')
-    name_types(config._cfg_dict)  # a Config is no dict
+    drop_imports(config._cfg_dict)  # a Config is no dict
+    name_types(config._cfg_dict)
     task = task_of(config)
     check_keys(config, CHAIN_KEYS, task.data_keys)
     for name, entry in config.stages.items():

@@ -72,13 +72,16 @@ def detector_config(
 
 
 def drop_pretrained(model: dict) -> None:
-    """Take out every mention of pretrained weights, in place: `init_cfg`, and the older `pretrained='torchvision://…'`."""
+    """Take out every mention of pretrained weights, in place: `init_cfg`, the older `pretrained='torchvision://…'`, and
+    the `pretrained=True` with which a timm backbone fetches its own."""
     for part in walk_dicts(model):
         init = part.get('init_cfg')
         if isinstance(init, dict) and (init.get('type') == 'Pretrained' or 'checkpoint' in init):  # PVT's has no type
             part['init_cfg'] = None
         if isinstance(part.get('pretrained'), str):
             part['pretrained'] = None
+        elif part.get('pretrained'):
+            part['pretrained'] = False
 
 
 def nothing_frozen(backbone: dict) -> int:

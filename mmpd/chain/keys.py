@@ -39,6 +39,14 @@ DONE_BY_THE_CHAIN = {
 SCHEDULE_KEYS = {'max_epochs', 'warmup_iters', 'val_interval', 'milestones', 'gamma'}
 MIXING = {'Mosaic', 'MixUp', 'YOLOXMixUp', 'CopyPaste'}
 DATA_KEYS = {'train', 'val', 'test', 'hr_scale', 'augment', 'batch_size', 'val_batch_size', 'num_workers'}
+RUNNER_KEYS = {
+    'train_dataloader', 'val_dataloader', 'test_dataloader', 'train_cfg', 'val_cfg', 'test_cfg', 'auto_scale_lr',
+    'optim_wrapper', 'param_scheduler', 'val_evaluator', 'test_evaluator', 'default_hooks', 'custom_hooks',
+    'env_cfg', 'log_processor', 'log_level', 'visualizer', 'vis_backends', 'randomness', 'experiment_name', 'model',
+    'model_wrapper_cfg', 'find_unused_parameters', 'sync_bn', 'activation_checkpointing', 'efficient_conv_bn_eval',
+    'compile', 'default_scope', 'custom_imports',
+}  # fmt: skip
+"""Keys that mmengine's Runner reads, and that `stages.<stage>.runner` may hold."""
 LOADER = 'set stages.<stage>.runner.train_dataloader.{}'
 ELSEWHERE = {
     'pipeline': 'the chain makes it: give transforms at HR in data.augment',
@@ -88,11 +96,21 @@ def check_keys(config: Mapping[str, Any], chain_keys: Iterable[str], data_keys: 
                               'letters, digits and _ only')  # fmt: skip
         if not isinstance(stage, Mapping):
             raise ConfigError(f'stages.{name} = {stage!r}: give dict(detector=…, size=…, …)')
-        _refuse_done_by_the_chain(f'stages.{name}.runner.', stage.get('runner') or {})
-        if 'work_dir' in (stage.get('runner') or {}):
-            raise ConfigError(f'stages.{name}.runner.work_dir: a stage writes to <work dir>/{name}; use --work-dir')
+        check_augment(stage.get('augment'), f'stages.{name}.augment')
+        _check_runner(name, stage.get('runner') or {})
         if stage.get('schedule'):
             check_schedule({**config['schedule'], **stage['schedule']}, f'stages.{name}.schedule')
+
+
+def _check_runner(name: str, runner: Mapping[str, Any]) -> None:
+    _refuse_done_by_the_chain(f'stages.{name}.runner.', runner)
+    if 'work_dir' in runner:
+        raise ConfigError(f'stages.{name}.runner.work_dir: a stage writes to <work dir>/{name}; use --work-dir')
+    for key in runner:
+        if key.partition('.')[0] not in RUNNER_KEYS | set(DONE_BY_THE_CHAIN):
+            near = difflib.get_close_matches(key, RUNNER_KEYS, n=1, cutoff=0.7)
+            instead = f'did you mean {near[0]}?' if near else f'it reads {sorted(RUNNER_KEYS)}'
+            raise ConfigError(f'stages.{name}.runner.{key} is nothing that a Runner reads: {instead}')
 
 
 def _looks_final(value: Any) -> bool:
@@ -125,6 +143,7 @@ def _check_data(data: Mapping[str, Any], known: set[str]) -> None:
     for split in ('train', 'val', 'test'):
         if not isinstance(data.get(split), Mapping):
             raise ConfigError(f'data.{split} = {data.get(split)!r}: give the config of a data set, without pipeline')
+    check_augment(data.get('augment'), 'data.augment')
     steps = walk_dicts(data.get('augment') or [])
     mixing = sorted({str(step['type']) for step in steps if bare_type(step) in MIXING})
     if mixing:
@@ -138,6 +157,16 @@ def _check_data(data: Mapping[str, Any], known: set[str]) -> None:
     for key, least in (('batch_size', 1), ('val_batch_size', 1), ('num_workers', 0)):
         if key in data and not (isinstance(data[key], int) and data[key] >= least):
             raise ConfigError(f'data.{key} = {data[key]!r}: give a whole number, at least {least}')
+
+
+def check_augment(augment: Any, key: str) -> None:
+    """Raises ConfigError: no list of transforms; on a command line, `[dict(…)]` becomes a list of words."""
+    good = isinstance(augment, (list, tuple)) and all(isinstance(one, Mapping) and 'type' in one for one in augment)
+    if augment is not None and not good:
+        raise ConfigError(
+            f'{key} = {augment!r}: give a list of transforms, each dict(type=…), in the config file; the command line '
+            f'can change one of its parts, as in {key}.0.prob=1'
+        )
 
 
 def check_schedule(schedule: Mapping[str, Any], key: str) -> None:

@@ -58,6 +58,10 @@ class Stage:
         """`schedule` of the chain, the stage's own merged over it."""
         return ConfigDict({**self.chain_config.schedule, **self.entry.get('schedule', {})})
 
+    def augment(self, default: list[dict]) -> list[dict]:
+        """Random transforms at HR: the stage's own `augment`, else that of `data`, else the task's."""
+        return copy.deepcopy(self.entry.get('augment', self.data.get('augment', default)))
+
     @property
     def reduction(self) -> str:
         """Name of the operator that makes LR images of HR images."""

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.logging import MessageHub, MMLogger
+from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import MODELS, DefaultScope
 from rich.console import Console
 from rich.markup import escape
@@ -34,6 +35,7 @@ from .environment import environment_findings
 from .finding import Finding, StageCheck, error, warning
 from .heads import guide_confidence, verify_batch, verify_queries
 from .pyramids import check_pyramids
+from .runner import runner_findings
 from .step import input_sizes, loss_findings, loss_rows
 
 N_BATCHES = 4
@@ -80,6 +82,7 @@ def check_stage(stage: Stage, checkpoints: Mapping[str, str], device: str = 'cpu
                 check.findings += [padding] if padding else []
                 check_classes(guide_file, stage.task.classes(stage))
             model = build_stage(config, guide_file, init_file(stage, checkpoints)).to(device)
+            check.findings += runner_findings(config, model, data.dataset)
             check_pyramids(check, model, float(stage.ratio), data)
             batches = real_batches(data, config, N_BATCHES)
             check.inputs = input_sizes(model, batches[0])
@@ -163,7 +166,7 @@ def build_stage(config: Config, guide_file: str | None, init_file: str | None) -
     _settle(model)
     if init_file and Path(init_file).is_file():
         load_into(getattr(model, 'student', model), init_file, partial=True)
-    return model
+    return revert_sync_batchnorm(model)  # one process trains as one: a Runner does so too
 
 
 def _settle(model: nn.Module) -> None:

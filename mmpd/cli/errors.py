@@ -9,7 +9,7 @@ from collections.abc import Callable
 from ..errors import CheckpointError, ConfigError, DataError, WorkDirBusy
 
 OURS = (ConfigError, DataError, CheckpointError, WorkDirBusy)
-PATHS = (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError)
+PATHS = (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError, FileNotFoundError)
 
 
 def with_errors(main: Callable[..., int | None]) -> int:
@@ -24,7 +24,9 @@ def with_errors(main: Callable[..., int | None]) -> int:
         if os.environ.get('MMPD_TRACEBACK'):
             raise
         text = f'{type(error).__name__}: {error}'
-        if isinstance(error, PATHS):
+        if isinstance(error, FileNotFoundError):  # a data-loader worker's is its traceback as text
+            text = f'{type(error).__name__}: {str(error).strip().splitlines()[-1].rpartition("] ")[2]}'
+        elif isinstance(error, PATHS):
             text = f'{error.strerror}: {error.filename!r}; choose another --work-dir or --out, or mend its permissions'
     except KeyboardInterrupt:
         print('\nStopped. The same command goes on where it was cut.', file=sys.stderr)

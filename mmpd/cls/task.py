@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -76,15 +75,16 @@ class ClassificationTask:
 
     def train_pipeline(self, stage: Stage) -> list[dict]:
         """Everything random at HR, then the reduction: one augmented sample, two sizes."""
-        data = stage.data
         paired = stage.guide is not None
         crop_and_flip = [
-            dict(type='RandomResizedCrop', scale=tuple(data.hr_scale), backend='pillow', interpolation='bilinear'),
+            dict(
+                type='RandomResizedCrop', scale=tuple(stage.data.hr_scale), backend='pillow', interpolation='bilinear'
+            ),
             dict(type='RandomFlip', prob=0.5, direction='horizontal'),
         ]
         return [
             dict(type='LoadImageFromFile'),
-            *copy.deepcopy(data.get('augment', crop_and_flip)),
+            *stage.augment(crop_and_flip),
             self._reduce(stage, paired),
             dict(type='mmdet.PackPairedClsInputs' if paired else 'PackInputs'),
         ]

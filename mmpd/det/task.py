@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,7 +65,7 @@ class DetectionTask:
     def train_pipeline(self, stage: Stage) -> list[dict]:
         """Everything random at HR, then the reduction: one augmented sample, two sizes."""
         data = stage.data
-        augment = stage.entry.get('augment', data.get('augment', [dict(type='RandomFlip', prob=0.5)]))
+        augment = stage.augment([dict(type='RandomFlip', prob=0.5)])
         if data.get('lr_prefix'):
             check_augment(augment)
         paired = stage.guide is not None
@@ -75,7 +74,7 @@ class DetectionTask:
             *self._load(),
             dict(type='LoadAnnotations', with_bbox=True),
             self._resize(data.hr_scale),
-            *copy.deepcopy(augment),
+            *augment,
             self._reduce(stage, paired),
             pack,
         ]

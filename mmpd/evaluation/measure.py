@@ -64,14 +64,18 @@ def read_config(path: str | Path, options: dict | None = None) -> Config:
     """A config file with `--cfg-options` merged in.
 
     Raises:
-        ConfigError: no such file.
+        ConfigError: no such file, it (or a base of it) cannot be read, or options that do not fit.
     """
     if not Path(path).is_file():
         raise ConfigError(f'CONFIG = {str(path)!r}: no such file')
     folder = str(Path(path).resolve().parent)
     if folder not in sys.path:
         sys.path.append(folder)  # what `custom_imports` names may lie beside the config
-    config = Config.fromfile(path)
+    try:
+        config = Config.fromfile(path)
+    except Exception as error:  # it runs the user's Python, and what its bases and custom_imports name
+        text = ' '.join(str(error).split(', the current sys.path')[0].split())
+        raise ConfigError(f'CONFIG = {str(path)!r} cannot be read: {type(error).__name__}: {text}') from error
     try:
         config.merge_from_dict(options or {})
     except (TypeError, KeyError, IndexError, AttributeError, ValueError) as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import TYPE_CHECKING
 
 from mmengine.config import ConfigDict
@@ -69,10 +68,9 @@ class SuperResolutionTask:
 
     def train_pipeline(self, stage: Stage) -> list[dict]:
         """Everything random at HR, then an aligned patch and its reduction."""
-        augment = stage.entry.get('augment', stage.data.get('augment', [dict(type='FlipTranspose')]))
         return [
             dict(type='LoadImageFromFile'),
-            *copy.deepcopy(augment),
+            *stage.augment([dict(type='FlipTranspose')]),
             self._pair(stage, patch=tuple(stage.data.hr_scale)),
             dict(type='PackSRInputs', paired=stage.guide is not None),
         ]

@@ -10,7 +10,8 @@ from mmpd.errors import ConfigError
 from tests.toys import CLASSES, toy_chain, toy_retinanet
 
 import pytest
-from mmengine.config import Config
+from mmdet.datasets.transforms import RandomFlip
+from mmengine.config import Config, read_base
 
 CHECKPOINTS = dict(teacher='/w/teacher_best.pth', assistant='/w/assistant_best.pth')
 
@@ -215,3 +216,16 @@ def test_a_deployed_network_with_parts_of_mmpd_imports_mmpd_and_another_does_not
     backbone = dict(_delete_=True, type='TimmBackbone', model_name='test_efficientnet')
     chain.stages.student.overrides = dict(backbone=backbone)
     assert deploy_config(read_chain(chain).stages['student']).custom_imports.imports == ['mmpd']
+
+
+def test_what_a_pure_python_config_imports_is_in_no_dumped_config(root, tmp_path):
+    """A class or function among the settings could not be written into a file, which stopped the run as it began."""
+    config = toy_chain(root)
+    config['RandomFlip'], config['read_base'] = RandomFlip, read_base
+    config.data.augment = [dict(type=RandomFlip, prob=0.5)]
+    stage = stage_config(read_chain(config).stages['teacher'], tmp_path, {})
+    stage.dump(tmp_path / 'stage.py')
+    again = Config.fromfile(tmp_path / 'stage.py')
+    assert {'RandomFlip', 'read_base'} & set(again) == set()
+    steps = again.train_dataloader.dataset.pipeline
+    assert any(step['type'].endswith('transforms.RandomFlip') for step in steps)

@@ -52,6 +52,14 @@ def test_a_missing_config_is_named(name):
         detector_config(name)
 
 
+@pytest.mark.parametrize('mention', [True, 'timm/some_weights', 'torchvision://resnet18'])
+def test_no_mention_of_pretrained_weights_is_left(mention):
+    backbone = dict(type='TIMMBackbone', model_name='resnet50', pretrained=mention)
+    model = detector_config(dict(type='RetinaNet', backbone=backbone), pretrained=False)
+    assert not model.backbone.pretrained
+    assert detector_config(dict(type='RetinaNet', backbone=backbone)).backbone.pretrained == mention
+
+
 def test_a_config_without_model_is_named(tmp_path):
     (tmp_path / 'schedule.py').write_text('lr = 1\n')
     with pytest.raises(ConfigError, match='has no model'):

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+from mmpd.chain.chain import read_chain
 from mmpd.chain.detector import detector_config, nothing_frozen
 from mmpd.check.config import config_findings, ema_finding
-from mmpd.check.preflight import _settle, quiet
+from mmpd.check.preflight import _settle, check_stage, quiet
 from mmpd.distill.view import view_of
 from mmpd.errors import ConfigError
 from mmpd.heads.base import family_of
 from mmpd.hooks.afp_hook import verify_strides
-from tests.toys import build_model, toy_retinanet
+from tests.toys import build_model, toy_chain, toy_retinanet
 from tests.zoo import shrunk
 
 import mmdet.models.dense_heads as dense_heads
@@ -147,3 +148,12 @@ def test_weights_that_mmdet_leaves_uninitialised_are_no_false_alarm():
     torch.nn.init.constant_(net[0].bias, 1e30)
     _settle(net)
     assert all(parameter.abs().max() < 1 for parameter in net[0].parameters()) and torch.equal(net[1].weight, kept)
+
+
+@pytest.mark.parametrize('kind', ['SyncBN', 'MMSyncBN'])
+def test_synchronised_norms_are_plain_ones_in_one_process(kind, tmp_path_factory):
+    """A Runner makes them so; the preflight did not, and refused a training that works."""
+    model = toy_retinanet()
+    model['backbone']['norm_cfg'] = dict(type=kind, requires_grad=True)
+    chain = read_chain(toy_chain(tmp_path_factory.getbasetemp(), **{'stages.student.detector': model}))
+    assert check_stage(chain.stages['student'], {}).errors == []

@@ -98,3 +98,19 @@ def test_doctor_finds_out_whether_a_folder_can_be_written(tmp_path):
     (tmp_path / 'file').write_text('')
     assert not is_writable(tmp_path / 'file')
     assert not is_writable(Path('/proc/nothing'))
+
+
+@pytest.mark.parametrize(
+    'error',
+    [
+        FileNotFoundError(2, 'No such file or directory', 'a/b.jpg'),
+        FileNotFoundError('Caught FileNotFoundError in DataLoader worker process 0.\nTraceback:\n  File "x.py"\n'
+                          "FileNotFoundError: [Errno 2] No such file or directory: 'a/b.jpg'\n"),
+    ],
+)  # fmt: skip
+def test_a_missing_file_is_one_line_from_a_worker_too(error, capsys):
+    def fail() -> None:
+        raise error
+
+    assert with_errors(fail) == 1
+    assert capsys.readouterr().err == "FileNotFoundError: No such file or directory: 'a/b.jpg'\n"

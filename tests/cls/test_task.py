@@ -57,6 +57,14 @@ def build_dataset(loader: dict):
         return DATASETS.build(loader['dataset'])
 
 
+def test_a_stages_own_augmentation_takes_the_place_of_the_chains(tmp_path):
+    write_toy_folders(tmp_path)
+    own = [dict(type='Resize', scale=(32, 32))]
+    chain = toy_chain(tmp_path, **{'stages.student.augment': own})
+    steps = {name: [step['type'] for step in stage.task.train_pipeline(stage)] for name, stage in chain.stages.items()}
+    assert steps['student'][1] == 'Resize' and 'RandomResizedCrop' in steps['teacher']
+
+
 def test_a_training_sample_is_one_crop_at_two_sizes_the_same_each_time(folders: Path):
     config = stage_config(toy_chain(folders).stages['student'], 'unused', {})
     dataset = build_dataset(config.train_dataloader)

@@ -57,6 +57,22 @@ def test_missing_config() -> None:
         read_config('configs/none.py')
 
 
+@pytest.mark.parametrize(
+    ('text', 'says'),
+    [
+        ('ratio = = 3', 'SyntaxError'),
+        ("_base_ = ['none.py']", 'none.py'),
+        ("custom_imports = dict(imports=['no_such_module'], allow_failed_imports=False)", 'no_such_module'),
+        ('ratio = 1 / 0', 'ZeroDivisionError'),
+    ],
+)
+def test_a_config_that_cannot_be_read_is_one_line(tmp_path, text, says) -> None:
+    (tmp_path / 'chain.py').write_text(text)
+    with pytest.raises(ConfigError, match=rf"chain.py' cannot be read: .*{says}") as refusal:
+        read_config(tmp_path / 'chain.py')
+    assert '\n' not in str(refusal.value) and len(str(refusal.value)) < 400
+
+
 def test_measure_is_the_same_through_chain_and_bench(chain, weights, tmp_path) -> None:
     heard = []
     with listening(lambda *event: heard.append(event)):

@@ -1,0 +1,114 @@
+"""Preflight: what a Runner builds only as a stage begins, hours after the chain did: optimiser, hooks, metrics.
+
+Each part is built on the stage's own network and data set, and thrown away.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import (
+    DATA_SAMPLERS,
+    HOOKS,
+    LOG_PROCESSORS,
+    LOOPS,
+    METRICS,
+    PARAM_SCHEDULERS,
+    VISUALIZERS,
+    Registry,
+)
+from torch import nn
+from torch.utils.data import DataLoader
+
+from .finding import Finding, error
+
+OF_MMENGINE = {'dataset', 'sampler', 'batch_sampler', 'collate_fn', 'worker_init_fn', 'num_batch_per_epoch'}
+"""Keys of a dataloader that mmengine reads itself; the others are those of torch's DataLoader."""
+
+
+def runner_findings(config: Config, model: nn.Module, dataset: Any) -> list[Finding]:
+    """Parts of a stage that cannot be built.
+
+    Args:
+        config: an ordinary mmengine config as `stage_config` makes it. dataset: the training set.
+    """
+    findings = []
+    for key, build in _parts(config, model, dataset):
+        try:
+            build()
+        except Exception as problem:  # what a part of mmengine or of the user raises can be anything
+            text = ' '.join(f'{type(problem).__name__}: {problem}'.split())
+            findings.append(error(key, f'it cannot be built as it stands: {text[:400]}'))
+    return findings
+
+
+def _parts(config: Config, model: nn.Module, dataset: Any) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """Config key → what builds that part."""
+    cfg = copy.deepcopy(config.to_dict())
+    yield 'optim_wrapper and param_scheduler', lambda: _optimiser(cfg, model)
+    for key in ('custom_hooks', 'default_hooks'):
+        hooks = cfg.get(key) or {}
+        for hook in hooks.values() if isinstance(hooks, dict) else hooks:
+            if isinstance(hook, dict):
+                yield f'{key}: {hook.get("type")}', lambda hook=hook: HOOKS.build(hook)
+    for split, phase in (('train', 'train'), ('val', 'val'), ('test', 'test')):
+        if cfg.get(f'{split}_dataloader'):
+            yield f'{split}_dataloader', lambda split=split: _loader(cfg[f'{split}_dataloader'], dataset)
+        if cfg.get(f'{phase}_cfg'):
+            yield f'{phase}_cfg', lambda phase=phase: _loop(dict(cfg[f'{phase}_cfg']), phase)
+        for metric in _listed(cfg.get(f'{split}_evaluator')):
+            yield f'{split}_evaluator: {metric.get("type")}', lambda metric=metric: METRICS.build(metric)
+    if cfg.get('log_processor'):
+        yield 'log_processor', lambda: LOG_PROCESSORS.build(cfg['log_processor'])
+    if (cfg.get('visualizer') or {}).get('type'):  # built, it would make folders
+        yield 'visualizer', lambda: _fits(VISUALIZERS, cfg['visualizer'])
+
+
+def _optimiser(cfg: dict, model: nn.Module) -> None:
+    wrapper = build_optim_wrapper(model, cfg['optim_wrapper'])
+    for scheduler in _listed(cfg.get('param_scheduler')):
+        kind: Any = _kind(PARAM_SCHEDULERS, scheduler.pop('type'))
+        if scheduler.pop('convert_to_iter_based', False):
+            kind.build_iter_from_epoch(optimizer=wrapper, epoch_length=1, **scheduler)
+        else:
+            kind(optimizer=wrapper, **scheduler)
+
+
+def _loader(loader: dict, dataset: Any) -> None:
+    sampler = DATA_SAMPLERS.build(loader['sampler'], default_args=dict(dataset=dataset, seed=0))
+    if loader.get('batch_sampler'):
+        args = dict(sampler=sampler, batch_size=loader['batch_size'])
+        DATA_SAMPLERS.build(loader['batch_sampler'], default_args=args)
+    own = {key: value for key, value in loader.items() if key not in OF_MMENGINE}
+    inspect.signature(DataLoader).bind(dataset=dataset, **own)
+
+
+def _loop(loop: dict, phase: str) -> None:
+    own = dict(runner=None, dataloader=None) if phase == 'train' else dict(runner=None, dataloader=None, evaluator=None)
+    if loop.get('type'):
+        _fits(LOOPS, {**own, **loop})
+
+
+def _listed(part: Any) -> list[dict]:
+    return [part] if isinstance(part, dict) else list(part or [])
+
+
+def _fits(registry: Registry, part: dict) -> None:
+    """Raises TypeError where the type of `part` takes no such arguments, without making one."""
+    inspect.signature(_kind(registry, part.pop('type'))).bind(**part)
+
+
+def _kind(registry: Registry, name: Any) -> Callable:
+    """The class that a type means, in the scope that is set; raises KeyError."""
+    if not isinstance(name, str):
+        return name
+    with registry.switch_scope_and_registry(None) as here:
+        kind = here.get(name)
+    if kind is None:
+        raise KeyError(f'{name} is not registered')
+    return kind

@@ -1,0 +1,53 @@
+"""What only a Runner would build is built by the preflight: a later stage's misspelt hook is found before the first."""
+
+from mmpd.chain.chain import read_chain
+from mmpd.check.preflight import check_stage
+from tests.toys import toy_chain
+
+import pytest
+
+RUNNER = 'stages.student.runner'
+
+
+@pytest.mark.parametrize(
+    ('runner', 'says'),
+    [
+        (
+            dict(custom_hooks=[dict(type='EarlyStoppingHook', paytience=1)]),
+            ['custom_hooks: EarlyStoppingHook', 'paytience'],
+        ),
+        (dict(custom_hooks=[dict(type='NoSuchHook')]), ['custom_hooks: NoSuchHook', 'NoSuchHook is not in']),
+        (dict(default_hooks=dict(logger=dict(intervall=5))), ['default_hooks: LoggerHook', 'intervall']),
+        (dict(optim_wrapper=dict(optimizer=dict(lrr=0.1))), ['optim_wrapper', 'lrr']),
+        (dict(param_scheduler=[dict(type='StepLR', step=3)]), ['param_scheduler', 'step']),
+        (dict(train_cfg=dict(max_epoch=3)), ['train_cfg', 'max_epoch']),
+        (dict(val_cfg=dict(halved=True)), ['val_cfg', 'halved']),
+        (dict(train_dataloader=dict(sampler=dict(shufle=True))), ['train_dataloader', 'shufle']),
+        (dict(train_dataloader=dict(batch_sampler=dict(type='NoSuch'))), ['train_dataloader', 'NoSuch']),
+        (dict(val_dataloader=dict(prefech_factor=4)), ['val_dataloader', 'prefech_factor']),
+        (dict(test_evaluator=dict(type='PDMetric', classwize=True)), ['test_evaluator: PDMetric', 'classwize']),
+        (dict(log_processor=dict(window=5)), ['log_processor', 'window']),
+        (dict(visualizer=dict(type='DetLocalVisualizer', line_widht=5)), ['visualizer', 'line_widht']),
+    ],
+    ids=lambda value: '-'.join(value) if isinstance(value, dict) else '',
+)
+def test_a_part_that_cannot_be_built_is_named(tmp_path_factory, runner, says):
+    chain = read_chain(toy_chain(tmp_path_factory.getbasetemp(), **{RUNNER: runner}))
+    (problem,) = (str(finding) for finding in check_stage(chain.stages['student'], {}).errors)
+    assert all(word in problem for word in says), problem
+
+
+def test_parts_that_a_runner_takes_pass_and_nothing_is_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    runner = dict(
+        custom_hooks=[dict(type='EMAHook', momentum=0.5), dict(type='ChannelsLastHook')],
+        optim_wrapper=dict(accumulative_counts=2, clip_grad=dict(max_norm=1.0)),
+        train_dataloader=dict(
+            persistent_workers=False, pin_memory=True, batch_sampler=dict(type='AspectRatioBatchSampler')
+        ),
+        visualizer=dict(type='DetLocalVisualizer', vis_backends=[dict(type='LocalVisBackend')]),
+        auto_scale_lr=dict(base_batch_size=16),
+    )
+    chain = read_chain(toy_chain(tmp_path, **{RUNNER: runner}))
+    assert check_stage(chain.stages['student'], {}).errors == []
+    assert [path.name for path in tmp_path.iterdir()] == ['voc']
