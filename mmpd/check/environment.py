@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import torch
 from mmengine.config import Config
 
-from ..nested import bare_type
+from ..nested import bare_type, walk_dicts
 from .finding import Finding, error
 
 WRITERS = {
@@ -24,8 +24,9 @@ WRITERS = {
 
 
 def environment_findings(config: Config) -> list[Finding]:
-    """Packages that loggers need, and precisions that this machine has not; of an ordinary mmengine config."""
-    return [*_writers(config), *_precision(config)]
+    """Packages that loggers need, precisions that this machine has not, norms that need other processes; of an ordinary
+    mmengine config."""
+    return [*_writers(config), *_precision(config), *_norms(config)]
 
 
 def _writers(config: Config) -> Iterator[Finding]:
@@ -46,3 +47,13 @@ def _precision(config: Config) -> Iterator[Finding]:
         yield error("optim_wrapper.type = 'AmpOptimWrapper'", "mmengine has it for GPUs alone: use 'OptimWrapper' here")
     elif dtype == 'bfloat16' and not torch.cuda.is_bf16_supported():
         yield error("optim_wrapper.dtype = 'bfloat16'", "this GPU has no bfloat16: use 'float16'")
+
+
+def _norms(config: Config) -> Iterator[Finding]:
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return
+    if any(bare_type(part) == 'MMSyncBN' for part in walk_dicts(config.get('model') or {})):
+        yield error(
+            "norm_cfg.type = 'MMSyncBN'",
+            "mmcv builds it in distributed training alone (--launcher): use 'SyncBN', which is plain in one process",
+        )
