@@ -23,10 +23,6 @@ half_cropped = dict(type='RandomApply', prob=0.5, transforms=[crop])
 flip = dict(type='RandomFlip', prob=0.5)
 to_192 = dict(type='Resize', scale=(192, 192), keep_ratio=True, interpolation='area')
 to_320 = dict(type='Resize', scale=(320, 320), keep_ratio=True)
-grouped = {  # landscape and portrait images in batches of their own: less padding
-    'train_dataloader.batch_sampler': dict(type='AspectRatioBatchSampler', drop_last=True),
-    'train_dataloader.drop_last': False,
-}
 gfl = 'mmdet::gfl/gfl_r50_fpn_1x_coco.py'
 head = dict(in_channels=64, feat_channels=64, stacked_convs=2)
 lite0 = dict(
@@ -60,7 +56,7 @@ stages = dict(
         size='hr',
         augment=[to_192, half_cropped, to_192, flip],
         schedule=dict(max_epochs=8),
-        runner={'optim_wrapper.optimizer.lr': 1e-3, **grouped},
+        runner={'optim_wrapper.optimizer.lr': 1e-3},
     ),
     teacher=dict(
         detector=gfl,
@@ -68,7 +64,6 @@ stages = dict(
         size='hr',
         augment=[half_cropped, to_320, flip],
         schedule=dict(max_epochs=12),
-        runner=grouped,
     ),
     assistant=dict(
         detector=gfl,
@@ -79,9 +74,6 @@ stages = dict(
         terms=feature,
         augment=[half_cropped, to_320, flip],
         schedule=dict(max_epochs=4),
-        runner=grouped,
     ),
-    student=dict(
-        detector=gfl, overrides=lite0, size='lr', guide='assistant', init_from='guide', terms=feature, runner=grouped
-    ),
+    student=dict(detector=gfl, overrides=lite0, size='lr', guide='assistant', init_from='guide', terms=feature),
 )

@@ -12,7 +12,7 @@ with _contextlib.redirect_stdout(_io.StringIO()), _warnings.catch_warnings():
     _warnings.simplefilter('ignore')
     from .compat import mmengine_configs
     from .compat.mmengine_loading import install_safe_loading
-    from .data import pair, yolo
+    from .data import batching, pair, yolo
     from .data.voc import dataset
     from .det import task, view
     from .distill import distiller

@@ -17,5 +17,6 @@ data = dict(
     hr_scale=(1000, 600),
     augment=[dict(type='RandomFlip', prob=0.5)],
     batch_size=8,
+    batch_by_shape=True,  # a sixth of all pixels was padding between wide and upright images
     num_workers=2,
 )

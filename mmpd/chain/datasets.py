@@ -49,6 +49,9 @@ def dataloaders(stage: Stage) -> dict[str, Any]:
             dataset=seeded(with_pipeline(data.train, task.train_pipeline(stage))),
         )
     )
+    if data.get('batch_by_shape'):
+        train = loaders['train_dataloader']
+        train['batch_sampler'] = dict(type='mmdet.ShapeBatchSampler', drop_last=train.pop('drop_last'))
     for split in ('val', 'test'):
         loaders[f'{split}_dataloader'] = dict(
             **common,

@@ -157,6 +157,8 @@ def _check_data(data: Mapping[str, Any], known: set[str]) -> None:
     for key, least in (('batch_size', 1), ('val_batch_size', 1), ('num_workers', 0)):
         if key in data and not (isinstance(data[key], int) and data[key] >= least):
             raise ConfigError(f'data.{key} = {data[key]!r}: give a whole number, at least {least}')
+    if not isinstance(data.get('batch_by_shape', False), bool):
+        raise ConfigError(f'data.batch_by_shape = {data["batch_by_shape"]!r}: give True or False')
 
 
 def check_augment(augment: Any, key: str) -> None:

@@ -27,7 +27,8 @@ class DetectionTask:
     `data` of the chain: `train`, `val`, `test` are dataset configs without pipeline; `hr_scale` is the (width, height)
     that HR images are resized into, keeping their shape; `augment` are mmdet transforms after that, at HR (a
     stage's own `augment` takes their place);
-    `batch_size` and `num_workers` are per process; `lr_prefix` is the folder of a second camera's LR files.
+    `batch_size` and `num_workers` are per process; `batch_by_shape` puts wide and upright training images into batches
+    of their own; `lr_prefix` is the folder of a second camera's LR files.
     """
 
     scope = 'mmdet'
@@ -37,7 +38,7 @@ class DetectionTask:
     fractions = True
     guide_hooks = (dict(type='mmdet.AFPHook'),)  # of every stage with a guide
     guide_size = 'hr'  # of the images that guides see
-    data_keys = ('lr_prefix',)
+    data_keys = ('lr_prefix', 'batch_by_shape')
     stock = True  # deployed networks need nothing of mmpd
     drawing = ('DetLocalVisualizer', 'DetVisualizationHook')
 
