@@ -52,6 +52,7 @@ def annotation_findings(config: Config) -> list[Finding]:
         for part in leaves((config.get(f'{split}_dataloader') or {}).get('dataset') or {}):
             listing = read_listing(part)
             if listing is None:
+                findings += _file_findings(part, split)
                 continue
             images[split] |= listing.images
             findings += _name_findings(part, listing, split)
@@ -66,6 +67,14 @@ def annotation_findings(config: Config) -> list[Finding]:
                 )
     chosen = (config.get('default_hooks') or {}).get('checkpoint', {}).get('save_best')
     return [*findings, *_shared_images(images, bool(chosen))]
+
+
+def _file_findings(part: dict, split: str) -> Iterator[Finding]:
+    """A file of val or test that is not there: the one is read as a stage begins, the other when all have finished, and
+    a path that is corrected then makes every stage another one. (That of train is read by the preflight.)"""
+    path = os.path.join(part.get('data_root') or '', part.get('ann_file') or '')
+    if split != 'train' and part.get('ann_file') and not part.get('backend_args') and not os.path.exists(path):
+        yield error(f'data.{split}.ann_file', f'{path}: no such file')
 
 
 def _shared_images(images: dict[str, set[str]], chosen: bool) -> Iterator[Finding]:

@@ -48,6 +48,15 @@ def test_sound_splits_have_no_findings(root):
     assert findings(dict(type='CustomDataset', data_prefix='train')) == []
 
 
+@pytest.mark.parametrize('split', ['val', 'test'])
+def test_a_file_that_is_read_hours_later_is_looked_for_now(root, split):
+    """A test file was missed when all stages had finished, and its right path then made each of them another stage."""
+    voc = toy_chain(root).data
+    splits = dict(val=voc.val, test=voc.test) | {split: dict(voc[split], ann_file='ImageSets/Main/none.txt')}
+    (said,) = findings(voc.train, **splits)
+    assert said.startswith(f'data.{split}.ann_file: ') and said.endswith('none.txt: no such file')
+
+
 @pytest.mark.parametrize(
     ('names', 'words'),
     [
