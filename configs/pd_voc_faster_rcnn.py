@@ -1,6 +1,7 @@
 # Faster R-CNN R50@HR → R18@HR → R18@LR on PASCAL VOC. `response` compares the RPNs; `roi` compares the RoI heads on the
 # student's proposals × ratio. The FPN starts at P2 and a ResNet has nothing finer, so the student is `cheap`: its P2
-# meets the guide's P3; for a finer grid use FSR (pd_voc_fsr.py).
+# meets the guide's P3; for a finer grid use FSR (pd_voc_fsr.py). At ratios 3 and 4 give its RPN smaller anchors:
+# stages.student.overrides.rpn_head.anchor_generator.scales=[2] (docs/method.md).
 _base_ = ['pd_voc.py']
 
 student_pyramid = 'cheap'
