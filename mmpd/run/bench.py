@@ -190,7 +190,8 @@ def term_times(model: Any, data: dict, options: BenchOptions) -> dict[str, dict[
 
 def prepared(model: nn.Module, options: BenchOptions) -> Any:
     """The model on its device, in its memory format, its guide compiled where that is asked for."""
-    model = model.to(options.device).train()
+    model = model.to(options.device)
+    model.train()  # returns None where the model is mmdet's distilling detector
     if options.channels_last:
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if options.compile and hasattr(model, 'guide_view'):

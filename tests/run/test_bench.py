@@ -4,10 +4,11 @@ from mmpd.chain.chain import read_chain
 from mmpd.errors import ConfigError
 from mmpd.report.bench import bench_lines, bench_table
 from mmpd.report.growth import growth_table, plot_growth
-from mmpd.run import growth
+from mmpd.run import bench, growth
 from mmpd.run.bench import BenchOptions, bench_stage
 from mmpd.run.growth import Setting, measure_growth
 from mmpd.run.stopwatch import first_iteration, interleaved, peak_mebibytes
+from tests.toy_families import toy_family
 from tests.toys import save_weights, toy_chain, toy_retinanet
 
 import pytest
@@ -35,6 +36,18 @@ def test_every_part_is_measured(tmp_path):
     assert result['loader']['images_per_second'] > 0 and result['import_seconds']['mmpd.register'] > 0
     assert 'peer_ratio' not in result
     assert bench_table('title', result).row_count == 8 and 'loader' in ' '.join(bench_lines(result))
+
+
+def test_mmdets_own_distillation_stands_beside_a_gfl_student(tmp_path, monkeypatch):
+    monkeypatch.setattr(bench, 'import_seconds', dict)
+    before = torch.get_num_threads()
+    stage = toy_family('pd_voc_gfl', tmp_path / 'voc').stages['student']
+    result = bench_stage(stage, BenchOptions(batch=2, rounds=1))
+    torch.set_num_threads(before)
+    cpu = {name: times['cpu'] for name, times in result['times'].items()}
+    own = cpu['peer student step'] + cpu['peer teacher forward']
+    assert result['peer_ratio'] == pytest.approx(cpu['peer step'] / own)
+    assert result['peer_memory_ratio'] > 0.9 and 'mmdet' in ' '.join(bench_lines(result))
 
 
 def test_a_stage_without_a_guide_has_no_distillation_step(tmp_path):
