@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from mmdet.registry import MODELS
 from torch import Tensor, nn
 
@@ -25,6 +27,8 @@ class FeatureTerm(Term):
     Args:
         loss: 'pkd' or 'mse'.
     """
+
+    retired: ClassVar = dict(max_size=None)
 
     def __init__(self, alignment: Alignment, loss: str = 'pkd', loss_weight: float = 1.0) -> None:
         super().__init__(alignment, loss_weight)

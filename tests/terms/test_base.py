@@ -38,6 +38,8 @@ def test_options_of_earlier_versions_are_read_where_they_change_nothing(tmp_path
     assert old['loss_response_bbox'] == plain['loss_response_bbox']
     with pytest.raises(ConfigError, match=r'terms\.r\.beta = 1\.5: the option is gone.*2\.0.*remove it'):
         build(tmp_path, r=dict(type='ResponseTerm', beta=1.5))
+    with pytest.raises(ConfigError, match=r'terms\.f\.max_size = 100: the option is gone'):
+        build(tmp_path, f=dict(type='FeatureTerm', max_size=100))
 
 
 def test_an_unfinished_term_says_what_it_owes():
