@@ -48,6 +48,10 @@ def ablate(args: argparse.Namespace, chain: Chain) -> None:
     run_all(args, chain, checked_rows(args, chain))
     for text in write_reports(args):
         console.print(text, markup=False)
+    if not args.no_report and chain.config.get('task', 'detection') == 'detection':
+        from ..report.after import report_after  # here: a report is made of an ablation's rows as well
+
+        report_after(args.work_dir, args.splits[-1], console, args.out_dir)
 
 
 def seeded(args: argparse.Namespace, chain: Chain, seed: int) -> Chain:

@@ -27,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--verbose', action='store_true', help='the whole log here, in place of one line of progress')
     parser.add_argument('--tensorboard', action='store_true', help='curves and pictures for TensorBoard, too')
+    parser.add_argument('--no-report', action='store_true', help='no report.html at the end of a chain')
     parser.add_argument('--no-check', action='store_true', help='skip the preflight of a chain')
     add_options(parser)
     add_launcher(parser)
@@ -53,23 +54,22 @@ def train_chain(args: argparse.Namespace, config, work_dir: str) -> None:
     from ..run.seeds import run_many, summary_table
     from ..run.stages import run_stages
 
-    chain = read_chain(config)
-    if args.runs is None:
-        run_stages(
-            chain,
-            work_dir,
-            args.stage,
-            args.launcher,
-            check=not args.no_check,
-            show=Show(args.verbose, args.tensorboard),
-        )
-        return
-    check = not args.no_check
-    summary = run_many(
-        chain, work_dir, args.runs, args.stage, args.launcher, check=check, show=Show(args.verbose, args.tensorboard)
+    chain, console, first = (
+        read_chain(config),
+        Console(highlight=False, soft_wrap=True),
+        launched_rank(args.launcher) == 0,
     )
-    if launched_rank(args.launcher) == 0:
-        Console(highlight=False).print(summary_table(summary, chain.final.task.headline, chain.final.task.fractions))
+    how = dict(check=not args.no_check, show=Show(args.verbose, args.tensorboard))
+    if args.runs is not None:
+        summary = run_many(chain, work_dir, args.runs, args.stage, args.launcher, **how)
+        if first:
+            console.print(summary_table(summary, chain.final.task.headline, chain.final.task.fractions))
+        return
+    run_stages(chain, work_dir, args.stage, args.launcher, **how)
+    if first and args.stage is None and not args.no_report and chain.config.get('task', 'detection') == 'detection':
+        from ..report.after import report_after
+
+        report_after(work_dir, 'test', console)
 
 
 def train_one(args: argparse.Namespace, config, work_dir: str) -> None:

@@ -21,6 +21,8 @@ from .gather import Curve, Facts, NetworkFacts
 from .pictures import COLOURS, best_score, draw_comparison, match
 
 GREY = '#7a7a7a'
+LINES = tuple(colour for colour in COLOURS if colour != '#f0e442')
+"""Colours without yellow, which a thin line on white does not show."""
 N_IMAGES = 60
 """Images of the split among which the gallery looks."""
 
@@ -30,7 +32,7 @@ def curves(named: Mapping[str, Curve], x: str, y: str, log: bool = False) -> str
     figure = Figure(figsize=(6.4, 3.2))
     axes = figure.add_subplot()
     for index, (name, points) in enumerate(named.items()):
-        axes.plot(*zip(*points, strict=True), label=name, color=COLOURS[index % len(COLOURS)], linewidth=1.6)
+        axes.plot(*zip(*points, strict=True), label=name, color=LINES[index % len(LINES)], linewidth=1.6)
     axes.set_xlabel(x)
     axes.set_ylabel(y)
     if log:
@@ -47,8 +49,10 @@ def pareto(facts: Facts, metric: str = 'AP') -> str:
     front = [p for p in sorted(points) if not any(q[0] <= p[0] and q[1] > p[1] for q in points)]
     axes.plot([p[0] for p in front], [p[1] for p in front], color=GREY, linewidth=1, linestyle=':')
     for index, (macs, value, name) in enumerate(points):
-        axes.plot(macs, value, 'o', color=COLOURS[index % len(COLOURS)])
-        axes.annotate(name, (macs, value), xytext=(6, 4), textcoords='offset points', fontsize=9, color=GREY)
+        axes.plot(macs, value, 'o', color=LINES[index % len(LINES)])
+        above = any(p[0] == macs and value < p[1] < value + 5 for p in points)  # its label takes the place
+        offset = (6, -11) if above else (6, 4)
+        axes.annotate(name, (macs, value), xytext=offset, textcoords='offset points', fontsize=9, color=GREY)
     axes.set_xscale('log')
     axes.margins(x=0.2, y=0.15)
     axes.set_xlabel('GMACs of one image')
@@ -98,6 +102,11 @@ def gallery(facts: Facts, seed: int = 0) -> dict[str, str]:
     picks['By chance'] = int(np.random.default_rng(seed).integers(len(images)))
     columns = [f'{one.name}, {one.size[0]}×{one.size[1]}' for one in shown]
     return {title: _comparison(columns, predictors, seen, images, scores, index) for title, index in picks.items()}
+
+
+def first_image(facts: Facts) -> str:
+    """File of the first image of the split that has an object."""
+    return _images(facts.student, facts.split)[0][0]
 
 
 def _images(network: NetworkFacts, split: str) -> list[tuple[str, np.ndarray, np.ndarray, tuple[int, int]]]:

@@ -104,17 +104,19 @@ class Facts:
         )
 
 
-def gather(work_dir: str | Path, split: str = 'test') -> Facts:
+def gather(work_dir: str | Path, split: str = 'test', results_dir: str | Path | None = None) -> Facts:
     """Read a folder, and measure its networks where that was not done before (kept in `<stage>/measured_<split>.json`).
 
     Args:
         work_dir: of `mmpd train` or of `mmpd ablate` (then the networks are those of seed 0).
+        results_dir: folder with the JSON of an ablation's rows; default `<work_dir>/results`.
 
     Raises:
         ConfigError: no finished stage in it.
     """
     work_dir = Path(work_dir)
-    results = read_results(work_dir / 'results') if (work_dir / 'results').is_dir() else []
+    results_dir = Path(results_dir or work_dir / 'results')
+    results = read_results(results_dir) if results_dir.is_dir() else []
     root = work_dir / 'seed0' if (work_dir / 'seed0').is_dir() else work_dir
     folders = [folder for folder in root.glob('*') if folder.is_dir() and finished_checkpoint(folder)]
     if not folders:
@@ -122,13 +124,18 @@ def gather(work_dir: str | Path, split: str = 'test') -> Facts:
             f'{work_dir} holds no finished stage (a folder with done.json): name a --work-dir of a training'
         )
     folders.sort(key=lambda folder: (folder / 'done.json').stat().st_mtime)
-    networks = [_network(folder, split) for folder in folders]
+    measured = {
+        row['row']: Measurement(row['metrics'][split], row['per_class'][split])
+        for row in results
+        if row['seed'] == 0 and split in row['metrics'] and root != work_dir
+    }
+    networks = [_network(folder, split, measured.get(folder.name)) for folder in folders]
     rows = {metric: means for metric in TABLE if (means := row_means(results, split, metric))}
     said = verdict(results, split, 'AP') if rows else ''
     return Facts(work_dir.resolve().name, split, networks, rows, said)
 
 
-def _network(folder: Path, split: str) -> NetworkFacts:
+def _network(folder: Path, split: str, measured: Measurement | None = None) -> NetworkFacts:
     bench = Config.fromfile(folder / 'bench.py')
     trained = Config.fromfile(folder / f'{folder.name}.py')
     init_default_scope(bench.get('default_scope', 'mmdet'))
@@ -143,7 +150,7 @@ def _network(folder: Path, split: str) -> NetworkFacts:
         epochs=int(read_json(folder / 'done.json').get('epochs', 0)),
         size=size,
         cost=network_cost(network.config.model, size, folder.name),
-        measured=_measured(folder, bench, checkpoint, split),
+        measured=measured or _measured(folder, bench, checkpoint, split),
         losses=losses,
         val=val,
     )

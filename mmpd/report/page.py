@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, PackageLoader
-from mmengine.config import Config
-from mmengine.registry import MODELS, DefaultScope
 
-from ..align.plan import AlignmentPlan
 from ..evaluation.coco_ap import SIZES
 from ..io.write import write_atomic
 from . import figures
-from .gather import TABLE, Facts, NetworkFacts, gather
+from .features import distiller_of, feature_maps, plan_of
+from .gather import TABLE, Facts, gather
 from .tables import count_text
 
 
-def write_page(work_dir: str | Path, split: str = 'test', out: str | Path | None = None) -> Path:
+def write_page(
+    work_dir: str | Path, split: str = 'test', out: str | Path | None = None, results: str | Path | None = None
+) -> Path:
     """Write `report.html` and, beside it, `report.json`.
 
     Args:
         work_dir: of `mmpd train` or `mmpd ablate`. out: the html file; default `<work_dir>/report.html`.
+        results: folder with the JSON of an ablation's rows; default `<work_dir>/results`.
 
     Returns:
         The html file.
@@ -29,7 +31,7 @@ def write_page(work_dir: str | Path, split: str = 'test', out: str | Path | None
     Raises:
         ConfigError: no finished stage in `work_dir`.
     """
-    facts = gather(work_dir, split)
+    facts = gather(work_dir, split, results)
     out = Path(out or Path(work_dir) / 'report.html')
     out.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(render(facts).encode(), out)
@@ -41,7 +43,8 @@ def render(facts: Facts) -> str:
     """The page as HTML."""
     environment = Environment(loader=PackageLoader('mmpd.report', 'templates'), autoescape=True, trim_blocks=True)
     detection = any('AP50' in one.measured.metrics for one in facts.networks)
-    plan = plan_of(facts.student)
+    distiller = distiller_of(facts.student)
+    plan = plan_of(distiller)
     val = {one.name: one.val['AP'] for one in facts.networks if len(one.val.get('AP', ())) > 1}
     return environment.get_template('page.html').render(
         facts=facts,
@@ -62,14 +65,16 @@ def render(facts: Facts) -> str:
             if any(len(curve) > 1 for curve in one.losses.values())
         },
         gallery=figures.gallery(facts) if detection else {},
+        features=_features(facts, distiller) if detection and plan and plan.served() else '',
     )
 
 
-def plan_of(network: NetworkFacts) -> AlignmentPlan | None:
-    """The alignment that a distilled network was trained with; None where it has no guide."""
-    config = Config.fromfile(network.folder / f'{network.name}.py')
-    if not network.guided:
-        return None
-    with DefaultScope.overwrite_default_scope(config.get('default_scope', 'mmdet')):
-        model = MODELS.build(config.model)
-    return getattr(getattr(model, 'alignment', None), 'plan', None)
+def _features(facts: Facts, distiller: Any) -> str:
+    """Feature maps of the student's guide, the plain network and the student; '' where the guide's file is gone."""
+    named = Path(distiller.frozen.checkpoint or '')
+    moved = [one.checkpoint for one in facts.networks if Path(one.checkpoint).parts[-2:] == named.parts[-2:]]
+    file = next((file for file in (*moved, named) if Path(file).is_file()), None)
+    if file is None:
+        return ''
+    plain = facts.find(False, facts.student)
+    return feature_maps(distiller, facts.student, [plain] if plain else [], file, figures.first_image(facts))

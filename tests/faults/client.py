@@ -113,7 +113,7 @@ class ChainServer:
         log = self.folder / f'run{self.number}.log'
         trace = self.folder / f'run{self.number}.trace'
         wire = {**wire, 'trace': str(trace)}
-        argv = (str(config), '--work-dir', str(work_dir), '--no-check', *argv)
+        argv = (str(config), '--work-dir', str(work_dir), '--no-check', '--no-report', *argv)
         pid = self.ask(argv=argv, log=str(log), env=env or {}, wire=wire)
         return ChainRun(self, pid, log, trace)
 

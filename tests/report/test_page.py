@@ -1,5 +1,6 @@
 """report.html: its numbers are those of `mmpd test`, and it holds all that it shows."""
 
+import io
 import json
 import re
 import shutil
@@ -7,11 +8,18 @@ import shutil
 from mmpd.cli import command
 from mmpd.errors import ConfigError
 from mmpd.evaluation.measure import measure
+from mmpd.report import after
+from mmpd.report.after import report_after
+from mmpd.report.features import correlation, distiller_of, pair_of
+from mmpd.report.figures import first_image
 from mmpd.report.gather import gather
 from mmpd.report.page import write_page
 
+import numpy as np
 import pytest
+import torch
 from mmengine.config import Config
+from rich.console import Console
 
 
 @pytest.fixture(scope='module')
@@ -38,7 +46,7 @@ def test_every_number_is_that_of_mmpd_test(work, page):
 
 def test_the_page_needs_nothing_from_outside(page):
     assert not re.findall(r'(?:src|href)="(?!data:|#)[^"]+', page)
-    assert page.count('data:image/png;base64,') == 2  # no plain network here: two pictures
+    assert page.count('data:image/png;base64,') == 3  # two of the gallery, as there is no plain network, and the maps
     assert page.count('<svg') >= 3
 
 
@@ -46,9 +54,11 @@ def test_what_was_measured_is_not_measured_again_until_the_weights_change(work, 
     monkeypatch.setattr('mmpd.report.gather.measure', lambda *_: pytest.fail('measured again'))
     assert gather(work).student.name == 'student' and gather(work).best_hr.size == (64, 48)
     other = work / 'teacher' / 'teacher_best.pth'
+    trained = other.read_bytes()
     shutil.copy(work / 'assistant' / 'assistant_best.pth', other)
     with pytest.raises(BaseException, match='measured again'):
         gather(work)
+    other.write_bytes(trained)
 
 
 def test_a_folder_without_a_finished_stage(tmp_path):
@@ -56,3 +66,45 @@ def test_a_folder_without_a_finished_stage(tmp_path):
         command('report')([str(tmp_path)])
     with pytest.raises(ConfigError, match='no such folder'):
         command('report')([str(tmp_path / 'not')])
+
+
+def test_maps_are_of_the_cells_on_the_image_and_equal_networks_agree(work):
+    facts = gather(work)
+    student = facts.student
+    distiller = distiller_of(student)
+    pair = pair_of(Config.fromfile(student.folder / 'bench.py'), distiller.alignment.ratio, first_image(facts))
+    (hr,), (lr,) = pair['inputs']['hr'], pair['inputs']['lr']
+    assert hr.shape[-2:] == (48, 64) and lr.shape[-2:] == (24, 32)
+    rng = torch.Generator().manual_seed(0)
+    one, other = torch.randn(2, 5, 40, 40, generator=rng)
+    assert correlation(one, 3 * one - 2) == pytest.approx(1, abs=1e-4)  # whatever gain and offset
+    assert correlation(one, -one) == pytest.approx(-1, abs=1e-4)
+    expected = np.mean([np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(one, other, strict=True)])
+    assert correlation(one, other) == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_report_comes_by_itself_once_and_never_stops_what_is_finished(work, page, monkeypatch, tmp_path):
+    said = io.StringIO()
+    console = Console(file=said, width=400)
+    report_after(work, 'test', console)
+    assert said.getvalue() == ''  # it is newer than the last stage
+    monkeypatch.setattr(after, 'write_page', lambda *_, **__: 1 / 0)
+    (tmp_path / 'student').mkdir()
+    (tmp_path / 'student' / 'done.json').write_text('{}')
+    report_after(tmp_path, 'test', console)
+    assert 'ZeroDivisionError' in said.getvalue() and f'mmpd report {tmp_path}' in said.getvalue()
+
+
+def test_an_ablation_is_not_measured_again(work, tmp_path, monkeypatch):
+    shutil.copytree(work, tmp_path / 'seed0')
+    for file in (tmp_path / 'seed0').glob('*/measured_*.json'):
+        file.unlink()
+    rows = tmp_path / 'elsewhere'
+    rows.mkdir()
+    for row in ('teacher', 'assistant', 'student'):
+        result = dict(row=row, seed=0, metrics=dict(val=dict(AP=0.25)), per_class=dict(val={}))
+        (rows / f'{row}_seed0.json').write_text(json.dumps(result))
+    monkeypatch.setattr('mmpd.report.gather.measure', lambda *_: pytest.fail('measured again'))
+    facts = gather(tmp_path, 'val', rows)
+    assert [one.measured.metrics for one in facts.networks] == [dict(AP=0.25)] * 3
+    assert facts.rows['AP']['student'] == (0.25, 0.0, 1)
