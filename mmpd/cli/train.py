@@ -10,6 +10,7 @@ import argparse
 import os
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 from .arguments import add_launcher, add_options, read, work_dir_of
 
@@ -59,7 +60,7 @@ def train_chain(args: argparse.Namespace, config, work_dir: str) -> None:
         Console(highlight=False, soft_wrap=True),
         launched_rank(args.launcher) == 0,
     )
-    how = dict(check=not args.no_check, show=Show(args.verbose, args.tensorboard))
+    how: dict[str, Any] = dict(check=not args.no_check, show=Show(args.verbose, args.tensorboard))
     if args.runs is not None:
         summary = run_many(chain, work_dir, args.runs, args.stage, args.launcher, **how)
         if first:

@@ -73,7 +73,8 @@ def _features(facts: Facts, distiller: Any) -> str:
     """Feature maps of the student's guide, the plain network and the student; '' where the guide's file is gone."""
     named = Path(distiller.frozen.checkpoint or '')
     moved = [one.checkpoint for one in facts.networks if Path(one.checkpoint).parts[-2:] == named.parts[-2:]]
-    file = next((file for file in (*moved, named) if Path(file).is_file()), None)
+    files: list[str | Path] = [*moved, named]
+    file = next((file for file in files if Path(file).is_file()), None)
     if file is None:
         return ''
     plain = facts.find(False, facts.student)
