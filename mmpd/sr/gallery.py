@@ -29,7 +29,7 @@ from .model import to_uint8
 matplotlib.use('Agg')
 
 
-FLAT = 5.0
+FLAT = 10.0
 """Standard deviation of Y (16..235) below which a crop shows nothing."""
 
 
