@@ -5,8 +5,10 @@ Each part is built on the stage's own network and data set, and thrown away.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import inspect
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -22,6 +24,7 @@ from mmengine.registry import (
     VISUALIZERS,
     Registry,
 )
+from mmengine.visualization import Visualizer
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -38,13 +41,26 @@ def runner_findings(config: Config, model: nn.Module, dataset: Any) -> list[Find
         config: an ordinary mmengine config as `stage_config` makes it. dataset: the training set.
     """
     findings = []
-    for key, build in _parts(config, model, dataset):
-        try:
-            build()
-        except Exception as problem:  # what a part of mmengine or of the user raises can be anything
-            text = ' '.join(f'{type(problem).__name__}: {problem}'.split())
-            findings.append(error(key, f'it cannot be built as it stands: {text[:400]}'))
+    with _a_visualizer():
+        for key, build in _parts(config, model, dataset):
+            try:
+                build()
+            except Exception as problem:  # what a part of mmengine or of the user raises can be anything
+                text = ' '.join(f'{type(problem).__name__}: {problem}'.split())
+                findings.append(error(key, f'it cannot be built as it stands: {text[:400]}'))
     return findings
+
+
+@contextlib.contextmanager
+def _a_visualizer() -> Iterator[None]:
+    """A Runner has made its visualizer before its hooks, and mmdet's drawing hook asks for the newest one as it is
+    built. Ours writes nothing and is gone afterwards."""
+    name = f'mmpd.check.runner.{time.time_ns()}'
+    Visualizer.get_instance(name)
+    try:
+        yield
+    finally:
+        Visualizer._instance_dict.pop(name, None)
 
 
 def _parts(config: Config, model: nn.Module, dataset: Any) -> Iterator[tuple[str, Callable[[], Any]]]:
@@ -72,6 +88,7 @@ def _parts(config: Config, model: nn.Module, dataset: Any) -> Iterator[tuple[str
 def _optimiser(cfg: dict, model: nn.Module) -> None:
     wrapper = build_optim_wrapper(model, cfg['optim_wrapper'])
     for scheduler in _listed(cfg.get('param_scheduler')):
+        scheduler.pop('_scope_', None)
         kind: Any = _kind(PARAM_SCHEDULERS, scheduler.pop('type'))
         if scheduler.pop('convert_to_iter_based', False):
             kind.build_iter_from_epoch(optimizer=wrapper, epoch_length=1, **scheduler)
@@ -100,6 +117,7 @@ def _listed(part: Any) -> list[dict]:
 
 def _fits(registry: Registry, part: dict) -> None:
     """Raises TypeError where the type of `part` takes no such arguments, without making one."""
+    part.pop('_scope_', None)  # mmengine's own key, in what comes from an 'mmdet::' file
     inspect.signature(_kind(registry, part.pop('type'))).bind(**part)
 
 

@@ -1,10 +1,14 @@
 """What only a Runner would build is built by the preflight: a later stage's misspelt hook is found before the first."""
 
+from collections import OrderedDict
+
 from mmpd.chain.chain import read_chain
 from mmpd.check.preflight import check_stage
 from tests.toys import toy_chain
 
 import pytest
+from mmengine.config import Config
+from mmengine.visualization import Visualizer
 
 RUNNER = 'stages.student.runner'
 
@@ -51,3 +55,14 @@ def test_parts_that_a_runner_takes_pass_and_nothing_is_written(tmp_path, monkeyp
     chain = read_chain(toy_chain(tmp_path, **{RUNNER: runner}))
     assert check_stage(chain.stages['student'], {}).errors == []
     assert [path.name for path in tmp_path.iterdir()] == ['voc']
+
+
+def test_mmdets_own_runtime_file_passes(tmp_path, monkeypatch):
+    """Its drawing hook asks for the newest visualizer as it is built, and a preflight comes before the first Runner."""
+    monkeypatch.setattr(Visualizer, '_instance_dict', OrderedDict())
+    config = toy_chain(tmp_path)
+    runtime = tmp_path / 'runtime.py'
+    runtime.write_text("_base_ = 'mmdet::_base_/default_runtime.py'\n")
+    config.merge_from_dict(Config.fromfile(runtime).to_dict())
+    assert check_stage(read_chain(config).stages['teacher'], {}).errors == []
+    assert not Visualizer._instance_dict
