@@ -91,20 +91,21 @@ def oracle_check(alignment: Alignment, images: Iterable[Annotated]) -> OracleChe
         grids_hr = level_grids([level.stride for level in alignment.plan.guide], image_hr.size)
         head, head_hr = alignment.student.head, alignment.guide.head
         if asks_predictions(head_hr):
-            spoken = place_by_size(alignment.plan.guide, tuple(grids_hr), image_hr.boxes)
+            spoken: Tensor | None = place_by_size(alignment.plan.guide, tuple(grids_hr), image_hr.boxes)
         else:
             spoken = assigned(head_hr, grids_hr, image_hr.size, image_hr.boxes, image_hr.ignored)
         if spoken is None:
             return None
         heard = _heard(alignment, _oracle(alignment, spoken, grids_hr, image_hr.boxes), grids, image_hr.boxes)
         if asks_predictions(head):
-            targets = _of_an_agreeing_student(alignment, grids, heard, image.boxes)
+            targets: Tensor | None = _of_an_agreeing_student(alignment, grids, heard, image.boxes)
         else:
             targets = assigned(head, grids, image.size, image.boxes, image.ignored)
         if targets is None:
             return None
         totals += _counts(targets, spoken, heard)
-    return OracleCheck(*totals.tolist(), asks_predictions(alignment.student.head)) if totals.any() else None
+    agrees = asks_predictions(alignment.student.head)
+    return OracleCheck(*totals.tolist(), agrees) if totals.any() else None  # type: ignore[call-arg]
 
 
 def _oracle(alignment: Alignment, spoken: Tensor, grids: list[tuple[int, int]], boxes: Tensor) -> list[LevelResponse]:

@@ -10,6 +10,7 @@ import copy
 import inspect
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from mmengine.config import Config
@@ -71,14 +72,14 @@ def _parts(config: Config, model: nn.Module, dataset: Any) -> Iterator[tuple[str
         hooks = cfg.get(key) or {}
         for hook in hooks.values() if isinstance(hooks, dict) else hooks:
             if isinstance(hook, dict):
-                yield f'{key}: {hook.get("type")}', lambda hook=hook: HOOKS.build(hook)
+                yield f'{key}: {hook.get("type")}', partial(HOOKS.build, hook)
     for split, phase in (('train', 'train'), ('val', 'val'), ('test', 'test')):
         if cfg.get(f'{split}_dataloader'):
-            yield f'{split}_dataloader', lambda split=split: _loader(cfg[f'{split}_dataloader'], dataset)
+            yield f'{split}_dataloader', partial(_loader, cfg[f'{split}_dataloader'], dataset)
         if cfg.get(f'{phase}_cfg'):
-            yield f'{phase}_cfg', lambda phase=phase: _loop(dict(cfg[f'{phase}_cfg']), phase)
+            yield f'{phase}_cfg', partial(_loop, dict(cfg[f'{phase}_cfg']), phase)
         for metric in _listed(cfg.get(f'{split}_evaluator')):
-            yield f'{split}_evaluator: {metric.get("type")}', lambda metric=metric: METRICS.build(metric)
+            yield f'{split}_evaluator: {metric.get("type")}', partial(METRICS.build, metric)
     if cfg.get('log_processor'):
         yield 'log_processor', lambda: LOG_PROCESSORS.build(cfg['log_processor'])
     if (cfg.get('visualizer') or {}).get('type'):  # built, it would make folders

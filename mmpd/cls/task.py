@@ -76,7 +76,7 @@ class ClassificationTask:
     def train_pipeline(self, stage: Stage) -> list[dict]:
         """Everything random at HR, then the reduction: one augmented sample, two sizes."""
         paired = stage.guide is not None
-        crop_and_flip = [
+        crop_and_flip: list[dict] = [
             dict(
                 type='RandomResizedCrop', scale=tuple(stage.data.hr_scale), backend='pillow', interpolation='bilinear'
             ),

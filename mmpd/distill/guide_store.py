@@ -102,7 +102,7 @@ def _encode(output: Any) -> bytes:
 
 def _decode(content: Tensor) -> Any:
     """Raises ValueError where the bytes are not whole, or not those of an output."""
-    data = memoryview(content.numpy())
+    data = memoryview(content.numpy().data)
     if zlib.crc32(data[4:]) != int.from_bytes(data[:4], 'little'):
         raise ValueError('damaged')
     end = 8 + int.from_bytes(data[4:8], 'little')

@@ -138,10 +138,10 @@ class LazyResponse(LevelResponse):
 
 def joined(levels: Sequence[LevelResponse]) -> LevelResponse:
     """Levels as one response, their locations one after the other; without distributions."""
-    whole = getattr(levels[0], 'whole', None)
+    whole: LevelResponse | None = getattr(levels[0], 'whole', None)
     counts = [level.logits.shape[1] for level in levels]
-    same = whole is not None and all(getattr(level, 'whole', None) is whole for level in levels)
-    if same and sum(counts) == whole.logits.shape[1]:
+    same = all(getattr(level, 'whole', None) is whole for level in levels)
+    if whole is not None and same and sum(counts) == whole.logits.shape[1]:
         return whole
     qualities = [level.quality for level in levels if level.quality is not None]
 

@@ -195,7 +195,7 @@ def prepared(model: nn.Module, options: BenchOptions) -> Any:
     if options.channels_last:
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if options.compile and hasattr(model, 'guide_view'):
-        model.guide_view.compile()
+        model.guide_view.compile()  # type: ignore[union-attr]
     return model
 
 

@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -85,7 +86,7 @@ def loader_rate(loader: Any, batch: int, batches: int = 12) -> dict[str, float]:
         seen += 1
     seconds = time.perf_counter() - begin
     dataset = loader.dataset
-    cpu = [spent_by(lambda index=index: dataset[index % len(dataset)])[0] for index in range(batches)]
+    cpu = [spent_by(partial(dataset.__getitem__, index % len(dataset)))[0] for index in range(batches)]
     rate = seen * batch / seconds if seen else float('nan')
     return dict(images_per_second=rate, workers=loader.num_workers, cpu=float(np.median(cpu)))
 

@@ -101,7 +101,8 @@ class OpenVinoBackend(GraphBackend):
             raise CheckpointError(f'{file} is damaged or no OpenVINO file: {str(error)[:200]}') from error
         shape = self.model.inputs[0].partial_shape
         sides = [shape[axis].get_length() if shape[axis].is_static else None for axis in (1, 2)]
-        self.fixed = (sides[0], sides[1]) if all(sides) else None
+        height, width = sides
+        self.fixed = (height, width) if height and width else None
 
     def metadata(self) -> str | None:
         return self.model.get_rt_info([METADATA_KEY]).value if self.model.has_rt_info([METADATA_KEY]) else None

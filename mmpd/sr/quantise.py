@@ -8,6 +8,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +124,7 @@ def compare(config: Config, work_dir: str | Path, stage: str, patches: int) -> l
             label,
             psnr_by_set(network, test),
             stored_bytes(network),
-            cpu_seconds(lambda network=network: network(image)),
+            cpu_seconds(partial(network, image)),
         )
         for label, network in (('float32', net), ('int8', int8))
     ]

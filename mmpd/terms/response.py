@@ -66,8 +66,9 @@ class ResponseTerm(BoxTerm):
         losses = self._losses(student, guide, spots, normaliser, emphasis)
         distributions = self._distributions(levels, spots, emphasis)
         if self.box_weight and distributions:
+            ours, theirs, weight = distributions
             losses['dfl'] = self.box_weight * response_losses.distribution_kl(
-                *distributions, normaliser, self.temperature
+                ours, theirs, weight, normaliser, self.temperature
             )
         return {f'{self.prefix}_{name}': self.loss_weight * loss for name, loss in losses.items()}
 
