@@ -7,7 +7,7 @@ stages = dict(
     student=dict(
         terms=dict(
             _delete_=True,
-            resolution=dict(type='mmdet.ResolutionTerm', loss_weight=8.0),  # as the response term of pd_bccd.py
+            resolution=dict(type='mmdet.ResolutionTerm', loss_weight=8.0, aware=False),  # as pd_bccd.py's response
             **{part: term for part, term in _base_.rkd.items() if part != 'resolution'},
         )
     )
