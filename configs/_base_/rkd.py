@@ -1,7 +1,7 @@
 # Resolution-aware knowledge distillation (RKD, docs/method.md) as terms of a stage: `terms = dict(**_base_.rkd)`.
 # `resolution` is a response term and takes its place; a classifier has mmdet.ResolutionKDTerm there, in place of KD.
-# The weights follow the gradients of a first step on BCCD. With `aware=True` its locations count by what resolution costs
-# the guide there: RKD's own weighting, which lost 1.3 AP on BCCD (one seed) and runs the guide twice (docs/results.md).
+# The weights follow the gradients of a first step on BCCD. With `aware=True` locations count by what resolution costs
+# the guide there: RKD's own weighting. It lost 1.3 AP on BCCD (one seed) and runs the guide twice (docs/results.md).
 rkd = dict(
     adversarial=dict(type='mmdet.AdversarialTerm', loss_weight=1.0),
     resolution=dict(type='mmdet.ResolutionTerm', loss_weight=1.0, aware=False),
