@@ -48,7 +48,7 @@ class Entry:
         )
         for runtime in LATENCY_ORDER:
             if runtime in self.timings:
-                counted['latency'] = self.timings[runtime].median
+                counted['latency'] = self.timings[runtime].latency
                 break
         for value in list(self.encoded.values())[:1]:
             counted['bytes'] = value
@@ -158,6 +158,7 @@ def cost_rows(entries: Sequence[Entry]) -> list[dict[str, str | float | Mapping]
         for timing in entry.timings.values():
             row[f'{timing.runtime}_median_ms'] = round(timing.median, 3)
             row[f'{timing.runtime}_p95_ms'] = round(timing.p95, 3)
+            row[f'{timing.runtime}_processor_ms'] = round(timing.processor, 3)
             row['threads'] = timing.threads
             row['repeats'] = timing.repeats
         row.update({f'bytes_{codec}': round(value, 1) for codec, value in entry.encoded.items()})

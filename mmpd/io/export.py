@@ -141,6 +141,11 @@ def prove(
         CheckpointError: it does not; says in what.
     """
     agreements = check_files(detector, reference, paths), check_batches(detector, plain, paths)
+    if not (agreements[0].detections or agreements[0].odd or agreements[0].ties):
+        raise CheckpointError(
+            f'PyTorch finds nothing on {len(paths)} images, so the exported file cannot be compared with it and was '
+            f'deleted: train longer (least score of a detection: {detector.description.score_threshold:g})'
+        )
     for what, result in zip(('one by one', 'in batches of two sizes'), agreements, strict=True):
         if not result.holds:
             raise CheckpointError(

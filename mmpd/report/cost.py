@@ -39,7 +39,7 @@ def study_table(entries: Sequence[Entry], title: str) -> Table:
     for column in ('params', 'MACs', 'activations'):
         table.add_column(column, justify='right')
     for name in runtimes:
-        table.add_column(f'{name} ms\nmedian / p95', justify='right')
+        table.add_column(f'{name} ms\nmedian / p95 / processor', justify='right')
     for name in codecs:
         table.add_column(f'bytes\n{name}', justify='right')
     for entry in entries:
@@ -51,7 +51,7 @@ def study_table(entries: Sequence[Entry], title: str) -> Table:
             count_text(entry.cost.params),
             count_text(entry.cost.macs),
             f'{count_text(entry.cost.memory)}B',
-            *(f'{time.median:.1f} / {time.p95:.1f}' if time else '' for time in times),
+            *(f'{time.median:.1f} / {time.p95:.1f} / {time.processor:.1f}' if time else '' for time in times),
             *(f'{entry.encoded[name]:,.0f}' if name in entry.encoded else '' for name in codecs),
         )
     return table

@@ -1,10 +1,14 @@
 """Latency and bytes are measured, and results of an ablation meet the costs of their networks."""
 
+import contextlib
+import dataclasses
+import time
 from fractions import Fraction
 
 from mmpd import register  # noqa: F401
 from mmpd.chain.chain import read_chain
 from mmpd.errors import ConfigError
+from mmpd.evaluation import timing as timing_module
 from mmpd.evaluation.budget import within
 from mmpd.evaluation.cost import candidates
 from mmpd.evaluation.cost_study import (
@@ -17,6 +21,7 @@ from mmpd.evaluation.cost_study import (
     ratios_of,
 )
 from mmpd.evaluation.encoded import encoded_bytes, parse_codec
+from mmpd.evaluation.timing import Timing, time_networks
 from mmpd.report.cost import accuracy_table, answer_text, front_names, plot_costs
 from tests.toys import toy_chain
 
@@ -59,7 +64,7 @@ def test_latency_in_torch_and_onnx_runtime(chain) -> None:
     for name in ('cpu', 'onnx'):
         timing = entry.timings[name]
         assert 0 < timing.median <= timing.p95 and (timing.threads, timing.repeats) == (1, 5)
-    assert entry.costs()['latency'] == entry.timings['onnx'].median  # what would be deployed
+    assert entry.costs()['latency'] == entry.timings['onnx'].processor  # what would be deployed, of one thread
     assert torch.get_num_threads() == threads
     assert cost_rows([entry])[0]['cpu_median_ms'] > 0
 
@@ -124,3 +129,18 @@ def test_front_and_answer_of_real_costs(entries, tmp_path) -> None:
     drawn = plot_costs(scored, 'AP', 'test', tmp_path / 'front.png')
     assert {'macs', 'bytes', 'pixels'} <= set(drawn) and 'params' not in drawn  # one architecture
     assert cv2.imread(str(tmp_path / 'front.png')) is not None
+
+
+def test_a_budget_counts_the_work_of_one_thread_and_the_clock_of_several_or_a_gpu():
+    one = Timing('onnx', median=90.0, p95=99.0, processor=10.0, threads=1, repeats=5)
+    assert one.latency == 10.0  # the other 80 ms the core did something else
+    assert dataclasses.replace(one, threads=4).latency == 90.0
+    assert dataclasses.replace(one, runtime='cuda').latency == 90.0
+
+
+def test_waiting_is_no_work_of_the_processor(monkeypatch):
+    """A network that sleeps: the clock sees it, the processor does not."""
+    ready = contextlib.nullcontext(lambda: time.sleep(0.02))
+    monkeypatch.setattr(timing_module, '_ready', lambda *args: ready)
+    (timing,) = time_networks([(None, (8, 8))], 'cpu', 1, 3)
+    assert timing.median >= 20 > 10 > timing.processor

@@ -62,6 +62,17 @@ def test_a_backbone_that_fixes_its_size_needs_fixed(tmp_path) -> None:
     assert result.agreement.holds and Detector(result.folder).backend.fixed == (32, 32)
 
 
+def test_a_network_that_finds_nothing_cannot_be_compared_and_is_told_so(tmp_path) -> None:
+    """Its file would agree with PyTorch whatever it computes."""
+    stage = write_stage(read_chain(toy_chain(tmp_path)), tmp_path)
+    content = torch.load(stage / 'student_best.pth', weights_only=True)
+    content['state_dict']['bbox_head.retina_cls.bias'] -= 100
+    torch.save(content, stage / 'student_best.pth')
+    with pytest.raises(CheckpointError, match='train longer'):
+        export(find_source(stage), tmp_path / 'out', simplify=False)
+    assert not list((tmp_path / 'out').glob('*onnx*'))
+
+
 def test_what_cannot_be_exported_says_why(tmp_path) -> None:
     with pytest.raises(ConfigError, match='DINO is neither'):
         export(find_source(write_stage(toy_family('pd_voc_dino', tmp_path), tmp_path)), tmp_path / 'out')
