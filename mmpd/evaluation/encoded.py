@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from ..errors import ConfigError
+from ..runtime.degrade import carried
 from ..runtime.images import fit_size, read_image
 from .predict import reduce_hr
 
@@ -35,15 +36,21 @@ def encoded_bytes(
 ) -> dict[str, float]:
     """Mean bytes of one image by codec, each image resized into `hr_size` and reduced by `ratio` as in training.
 
+    Of a `coarse` step the few pixels count: that is what is carried.
+
     Raises:
         DataError: a file is no image.
     """
     parsed = {text: parse_codec(text) for text in codecs}
+    made_small, coarse = carried(operator)
     sums = dict.fromkeys(parsed, 0)
     for path in images:
         image = read_image(path)
         hr = cv2.resize(image, fit_size((image.shape[1], image.shape[0]), hr_size), interpolation=cv2.INTER_LINEAR)
-        seen = reduce_hr(hr, ratio, operator)
+        seen = reduce_hr(hr, ratio, made_small)
+        if coarse > 1:
+            few = (max(1, round(seen.shape[1] / coarse)), max(1, round(seen.shape[0] / coarse)))
+            seen = cv2.resize(seen, few, interpolation=cv2.INTER_AREA)
         for text, (name, quality) in parsed.items():
             sums[text] += seen.nbytes if name == 'raw' else _size(seen, name, quality)
     return {text: total / len(images) for text, total in sums.items()}

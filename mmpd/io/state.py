@@ -83,17 +83,21 @@ def _adapt(module: nn.Module, state: dict[str, Tensor]) -> None:
             hook(state, f'{name}.' if name else '', {}, False, [], [], [])
 
 
-_NECK_CONV = re.compile(r'neck\.(?:lateral|fpn)_convs\.(\d+)\.')
+_NECK_CONV = re.compile(r'neck\.(?:0\.)?(?:lateral|fpn)_convs\.(\d+)\.')
 
 
 def move_to_finer_pyramid(module: nn.Module, state: dict[str, Tensor]) -> None:
     """Where `module`'s FPN starts finer than that of `state`, move the neck's convolutions to the backbone levels that
-    they were trained on, in place.
+    they were trained on, in place; and where it is the first of several necks, under its name there.
 
     Index 0 is the finest level of either, so by name every lateral convolution would meet another width, and be left
     out. What is finer than the file starts from the file's finest 3×3 convolution.
     """
-    have, want = _lateral_widths(state), _lateral_widths(module.state_dict())
+    own = module.state_dict()
+    if any(key.startswith('neck.0.') for key in own) and not any(key.startswith('neck.0.') for key in state):
+        for key in [key for key in state if key.startswith('neck.')]:
+            state[key.replace('neck.', 'neck.0.', 1)] = state.pop(key)
+    have, want = _lateral_widths(state), _lateral_widths(own)
     shift = len(want) - len(have)
     if shift <= 0 or not have or want[shift:] != have:
         return
@@ -102,13 +106,13 @@ def move_to_finer_pyramid(module: nn.Module, state: dict[str, Tensor]) -> None:
         index = int(_NECK_CONV.match(key)[1])  # type: ignore[index]
         tensor = state[key] if index == 0 and 'fpn_convs' in key else state.pop(key)
         moved[key.replace(f'_convs.{index}.', f'_convs.{index + shift}.', 1)] = tensor
-    own = module.state_dict()  # a coarsest level that the module lacks stays behind
+    # a coarsest level that the module lacks stays behind
     state.update({key: tensor for key, tensor in moved.items() if key in own})
 
 
 def _lateral_widths(state: Mapping[str, Tensor]) -> list[tuple[int, ...]]:
     """Shapes of an FPN's lateral convolutions, finest first; [] where there is none."""
-    keys = sorted(key for key in state if re.fullmatch(r'neck\.lateral_convs\.\d+\.conv\.weight', key))
+    keys = sorted(key for key in state if re.fullmatch(r'neck\.(?:0\.)?lateral_convs\.\d+\.conv\.weight', key))
     return [tuple(state[key].shape) for key in keys]
 
 

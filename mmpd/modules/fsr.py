@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 
+import torch
 import torch.nn.functional as F
 from mmdet.registry import MODELS
 from mmengine.model import BaseModule
@@ -19,6 +20,8 @@ from ..data.reduction import parse_ratio
 class FSRBlock(nn.Module):
     """3×3 convolution → PixelShuffle(⌈r⌉), for a rational r followed by `resample_exact` to r times the grid.
 
+    Where C_out = C it starts as bilinear enlargement, so a network that gets one starts as what it was.
+
     Args:
         in_channels: C. out_channels: C_out. ratio: r ≥ 1.
     """
@@ -29,7 +32,11 @@ class FSRBlock(nn.Module):
         self.upscale = -(-self.ratio.numerator // self.ratio.denominator)
         self.conv = nn.Conv2d(in_channels, out_channels * self.upscale**2, 3, padding=1)
         self.shuffle = nn.PixelShuffle(self.upscale)
-        nn.init.kaiming_normal_(self.conv.weight, mode='fan_out')
+        if in_channels == out_channels:
+            with torch.no_grad():
+                self.conv.weight.copy_(bilinear_weights(in_channels, self.upscale))
+        else:
+            nn.init.kaiming_normal_(self.conv.weight, mode='fan_out')
         nn.init.constant_(self.conv.bias, 0)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
@@ -37,6 +44,14 @@ class FSRBlock(nn.Module):
         if self.ratio.denominator == 1:
             return fine
         return resample_exact(fine, self.ratio / self.upscale)
+
+
+def bilinear_weights(channels: int, upscale: int) -> Tensor:
+    """(C·r², C, 3, 3) weights with which convolution and PixelShuffle enlarge bilinearly (at the border with zeros)."""
+    phase = (torch.arange(upscale) + 0.5) / upscale - 0.5  # of a fine cell's centre, in coarse cells
+    taps = (1 - (phase[:, None] - torch.tensor([-1.0, 0.0, 1.0])).abs()).clamp(min=0)  # (r, 3)
+    kernels = torch.einsum('ai,bj->abij', taps, taps).reshape(upscale**2, 3, 3)
+    return torch.einsum('kij,cd->ckdij', kernels, torch.eye(channels)).reshape(-1, channels, 3, 3)
 
 
 def resample_exact(fine: Tensor, scale: Fraction) -> Tensor:

@@ -8,6 +8,7 @@ float in 0..255; what comes out has the type of what went in.
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Callable, Mapping
 
@@ -50,12 +51,24 @@ def bayer(image: np.ndarray, _: float) -> np.ndarray:
     return _like(image, cv2.demosaicing(mosaic, cv2.COLOR_BayerRGGB2BGR))
 
 
+def coarse(image: np.ndarray, factor: float) -> np.ndarray:
+    """Box-averaged to 1/factor of the sides and enlarged again, bilinearly: pixels that a camera or link did not carry,
+    on the grid that the network is to have all the same. It is how a native image of that size is brought to the grid.
+    """
+    height, width = image.shape[:2]
+    few = (max(1, round(width / factor)), max(1, round(height / factor)))
+    return cv2.resize(
+        cv2.resize(image, few, interpolation=cv2.INTER_AREA), (width, height), interpolation=cv2.INTER_LINEAR
+    )
+
+
 STEPS: dict[str, tuple[Step, tuple[float, float] | None]] = {
     'blur': (blur, (0.1, 20)),
     'noise': (noise, (0.1, 100)),
     'jpeg': (jpeg, (1, 100)),
     'webp': (webp, (1, 100)),
     'bayer': (bayer, None),
+    'coarse': (coarse, (1, 16)),
 }
 """Name → step, and the range of the number behind its colon (None: it takes none)."""
 
@@ -84,6 +97,13 @@ def compose(reduction: str, operators: Mapping[str, Operator]) -> Operator:
         return image
 
     return apply
+
+
+def carried(reduction: str) -> tuple[str, float]:
+    """The reduction without its `coarse` steps, and their factor: what was carried has the network's sides over it."""
+    parts = [part.strip() for part in str(reduction).split('+')]
+    factors = [float(part.partition(':')[2]) for part in parts if part.startswith('coarse:')]
+    return '+'.join(part for part in parts if not part.startswith('coarse:')), math.prod(factors)
 
 
 def _step(reduction: str, name: str, number: str, operators: Mapping[str, Operator]) -> tuple[Step, float]:

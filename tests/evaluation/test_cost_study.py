@@ -77,6 +77,12 @@ def test_bytes_are_those_of_the_encoder_on_the_networks_pixels(tmp_path) -> None
     sizes = encoded_bytes([tmp_path / 'a.png', tmp_path / 'b.png'], (64, 48), Fraction(2), 'area', ['raw', 'webp:80'])
     expected = [len(cv2.imencode('.webp', image, [cv2.IMWRITE_WEBP_QUALITY, 80])[1]) for image in (lr, lr * 0 + 90)]
     assert sizes == {'raw': 32 * 24 * 3, 'webp:80': sum(expected) / 2}
+    few = encoded_bytes([tmp_path / 'a.png'], (64, 48), Fraction(2), 'area+coarse:2', ['raw', 'webp:80'])
+    carried = cv2.resize(lr, (16, 12), interpolation=cv2.INTER_AREA)
+    assert few == {
+        'raw': 16 * 12 * 3,
+        'webp:80': len(cv2.imencode('.webp', carried, [cv2.IMWRITE_WEBP_QUALITY, 80])[1]),
+    }
     for bad in ('jpeg', 'png:3', 'jpeg:0', 'webp:high', 'raw:3'):
         with pytest.raises(ConfigError, match='--encode'):
             parse_codec(bad)

@@ -42,3 +42,13 @@ def test_equal_pyramids_and_other_widths_go_by_name_as_before(tmp_path):
     other.neck = FPN([5, 7, 9, 11], 8, num_outs=5, start_level=0)
     report = load_into(other, tmp_path / 'same.pth', partial=True)
     assert any('lateral_convs.0' in key for key, _, _ in report.mismatched)
+
+
+def test_an_fpn_before_another_neck_starts_from_a_plain_one(tmp_path):
+    coarse, fine = Net(start_level=1), Net(start_level=0)
+    fine.neck = nn.Sequential(fine.neck, nn.Conv2d(8, 8, 1))
+    torch.save(coarse.state_dict(), tmp_path / 'coarse.pth')
+    load_into(fine, tmp_path / 'coarse.pth', partial=True)
+    before, after = coarse.neck(maps_of_a_backbone()), fine.neck[0](maps_of_a_backbone())
+    for old, new in zip(before, after[1:], strict=False):
+        torch.testing.assert_close(new, old)

@@ -54,3 +54,12 @@ def test_every_level_has_its_own_block_and_gradients():
 def test_a_level_too_many_is_an_error():
     with pytest.raises(ValueError):
         FSR(4, 2, num_levels=1)((torch.randn(1, 4, 4, 4), torch.randn(1, 4, 2, 2)))
+
+
+@pytest.mark.parametrize('ratio', [2, 3, 4])
+def test_equal_widths_start_as_bilinear_enlargement(ratio):
+    """Oracle: torch's own, away from the border, where convolution sees zeros."""
+    maps = torch.randn(2, 5, 7, 9)
+    enlarged = torch.nn.functional.interpolate(maps, scale_factor=ratio, mode='bilinear', align_corners=False)
+    inner = (..., slice(ratio, -ratio), slice(ratio, -ratio))
+    torch.testing.assert_close(FSRBlock(5, 5, ratio)(maps)[inner], enlarged[inner])

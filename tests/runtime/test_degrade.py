@@ -4,8 +4,9 @@ from fractions import Fraction
 
 from mmpd.data.reduction import operator_of, reduce_image
 from mmpd.errors import ConfigError
-from mmpd.runtime.degrade import STEPS, bayer, blur, jpeg, noise, webp
-from mmpd.runtime.images import REDUCTIONS, reduce_hr
+from mmpd.runtime.degrade import STEPS, bayer, blur, coarse, jpeg, noise, webp
+from mmpd.runtime.description import Description
+from mmpd.runtime.images import REDUCTIONS, prepare, reduce_hr
 
 import cv2
 import numpy as np
@@ -16,6 +17,13 @@ def picture(height: int = 32, width: int = 48) -> np.ndarray:
     rows, columns = np.mgrid[:height, :width]
     waves = [120 + 80 * np.sin(rows / 5 + k) * np.cos(columns / (4 + k)) for k in range(3)]
     return np.stack(waves, axis=2).astype(np.uint8)
+
+
+def description() -> Description:
+    return Description(
+        name='student', classes=('a',), size=(48, 32), hr_size=None, ratio='2', reduction='area+coarse:2',
+        score_threshold=0.05, iou_threshold=0.5, max_per_image=10,
+    )  # fmt: skip
 
 
 def error(image: np.ndarray, other: np.ndarray) -> float:
@@ -52,6 +60,16 @@ def test_bayer_keeps_plain_colours_and_errs_at_edges():
     plain[:] = (30, 120, 220)
     assert error(bayer(plain, 0)[2:-2, 2:-2], plain[2:-2, 2:-2]) == 0  # each channel in its own place
     assert error(bayer(picture(), 0), picture()) > 0.5
+
+
+def test_coarse_is_what_a_native_image_of_fewer_pixels_becomes_on_the_same_grid():
+    """A file of the few pixels, brought to size as `mmpd infer` does, is the image of the training."""
+    few = cv2.resize(picture(), (24, 16), interpolation=cv2.INTER_AREA)
+    shown = prepare(few, description(), source='lr')
+    assert (shown.image == coarse(picture(), 2)).all()
+    assert (coarse(picture(), 1) == picture()).all()
+    blocks = np.kron(few.astype(float).mean(axis=2), np.ones((2, 2)))
+    assert error(coarse(picture(), 2).mean(axis=2), blocks) < 8  # nothing finer than 2x2 pixels is left
 
 
 @pytest.mark.parametrize('name', sorted(STEPS))
