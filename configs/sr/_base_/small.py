@@ -16,6 +16,7 @@ stages = dict(
     zoom_in=dict(**distilled, terms=dict(logits=logits, zoom_in=dict(type='ZoomInTerm', consistency=0.0))),
     zoom_out=dict(**distilled, terms=dict(logits=logits, zoom_out=dict(type='ZoomOutTerm', consistency=0.0))),
     consistency=dict(**distilled, terms=dict(logits=logits, consistency=dict(type='ConsistencyTerm'))),
+    affinity=dict(**distilled, terms=dict(logits=logits, affinity=dict(type='AffinityTerm'))),
     student=dict(
         **distilled,
         terms=dict(logits=logits, zoom_in=dict(type='ZoomInTerm'), zoom_out=dict(type='ZoomOutTerm')),
