@@ -27,6 +27,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--fixed', action='store_true', help='one image at a time, of one size (Swin needs it)')
     parser.add_argument('--int8', action='store_true', help='a quantised file as well, with its AP beside that of fp32')
     parser.add_argument(
+        '--pack',
+        action='store_true',
+        help='a file of a quarter of the size as well: weights in 8 bits, computed in fp32',
+    )
+    parser.add_argument(
         '--openvino', action='store_true', help='an .xml file for OpenVINO as well, checked in the same way'
     )
     parser.add_argument('--no-simplify', action='store_true', help='leave the graph as torch exports it')
@@ -42,7 +47,7 @@ def run(args: argparse.Namespace) -> None:
     from .. import register  # noqa: F401
     from ..io.deploy_folder import find_source
     from ..io.export import OPSET, export
-    from ..report.deploy import export_table, int8_table
+    from ..report.deploy import export_table, precision_table
 
     MMLogger.get_instance('export', log_level='WARNING')
     source = find_source(model, args.checkpoint, args.stage, options(args.cfg_options))
@@ -61,4 +66,12 @@ def run(args: argparse.Namespace) -> None:
     if args.int8:
         from ..io.quantise import quantise
 
-        console.print(int8_table(quantise(source, result)))
+        console.print(precision_table(quantise(source, result)))
+    if args.pack:
+        from ..io.export import test_images
+        from ..io.pack import pack_weights
+        from ..io.quantise import side_by_side
+
+        packed = result.onnx.with_suffix('.packed.onnx')
+        pack_weights(result.onnx, packed)
+        console.print(precision_table(side_by_side(source, result, {'packed': packed}, test_images(source))))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,14 +77,24 @@ def quantise(
     finally:
         root.setLevel(level)
     _describe(target, detector)
-    config = source.bench or source.deploy
-    small = Detector(target, exported.latencies[-1].threads, source=detector.source)
-    prepared = [detector.prepare(path) for path in paths[:30]]
+    return side_by_side(source, exported, {'int8': target}, paths)
+
+
+def side_by_side(
+    source: Source, exported: Exported, others: Mapping[str, Path], images: Sequence[str | Path]
+) -> list[Precision]:
+    """AP on the test set, latency and size of the fp32 file, then of the `others`.
+
+    Args:
+        images: to take the time on.
+    """
+    config, threads = source.bench or source.deploy, exported.latencies[-1].threads
     found = []
-    for name, one, file in (('fp32', detector, exported.onnx), ('int8', small, target)):
-        metrics = measure_detector(one, config).metrics
-        time = latency(name, one.backend, prepared, exported.latencies[-1].threads)
-        found.append(Precision(name, metrics, time, file.stat().st_size))
+    for name, file in {'fp32': exported.onnx, **others}.items():
+        one = Detector(file, threads, source='hr' if source.bench else 'lr')
+        prepared = [one.prepare(path) for path in images[:30]]
+        time = latency(name, one.backend, prepared, threads)
+        found.append(Precision(name, measure_detector(one, config).metrics, time, file.stat().st_size))
     return found
 
 

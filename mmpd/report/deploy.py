@@ -20,10 +20,10 @@ def export_table(latencies: Sequence[Latency]) -> Table:
     return table
 
 
-def int8_table(precisions: Sequence[Precision]) -> Table:
+def precision_table(precisions: Sequence[Precision]) -> Table:
     """AP on the test set, time and size of each precision."""
     first = precisions[0].latency
-    table = Table(title=f'int8 beside fp32: test set; one image, {first.threads} CPU thread(s)')
+    table = Table(title=f'beside fp32: test set; one image, {first.threads} CPU thread(s)')
     for column in ('', 'AP50', 'AP', 'median ms', 'p95 ms', 'MB'):
         table.add_column(column, justify='right' if column else 'left')
     for one in precisions:

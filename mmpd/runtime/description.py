@@ -12,6 +12,8 @@ from ..errors import CheckpointError, DataError
 
 FILE = 'deploy.json'
 METADATA_KEY = 'mmpd'
+PACKED_KEY = 'mmpd.packed'
+"""In an .onnx file whose weights are stored in 8 bits and computed with in float32, see `mmpd.io.pack`."""
 FORMAT = 1
 
 
