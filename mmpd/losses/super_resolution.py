@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -18,12 +19,14 @@ def affinity(feature: Tensor, max_side: int) -> Tensor:
 
     Source: FAKD, He et al., ICIP 2020, eq. 2–3: A = F̃ᵀF̃ with F̃ normalised at each position. It compares nets of any
     widths. n = h·w grows with the fourth power of the side, so larger maps are averaged down to `max_side` first
-    (ours; the paper keeps every position).
+    (ours; the paper keeps every position). In float32, also under autocast: bfloat16 tells no two cosines near 1 apart
+    that differ by less than 0.004.
     """
     if max(feature.shape[-2:]) > max_side:
         feature = F.adaptive_avg_pool2d(feature, (min(feature.shape[-2], max_side), min(feature.shape[-1], max_side)))
-    unit = F.normalize(feature.float().flatten(2), dim=1)
-    return unit.transpose(1, 2) @ unit
+    with torch.autocast(feature.device.type, enabled=False):
+        unit = F.normalize(feature.float().flatten(2), dim=1)
+        return unit.transpose(1, 2) @ unit
 
 
 def feature_affinity_loss(student: Sequence[Tensor], guide: Sequence[Tensor], max_side: int = 24) -> Tensor:

@@ -35,3 +35,14 @@ def test_affinity_loss_does_not_see_widths_scale_or_rotation_of_channels():
 
 def test_large_maps_are_averaged_down_first():
     assert affinity(torch.randn(1, 2, 32, 20), 8).shape == (1, 64, 64)
+
+
+def test_affinity_keeps_its_precision_under_autocast():
+    """Maps that differ by less than bfloat16 can tell: the loss and its gradient are those of float32."""
+    maps = torch.rand(1, 6, 5, 5) + 1  # cosines near 1
+    other = (maps + 1e-3 * torch.randn(maps.shape)).requires_grad_()
+    expected = feature_affinity_loss([other], [maps])
+    with torch.autocast('cpu', torch.bfloat16):
+        loss = feature_affinity_loss([other], [maps])
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(torch.autograd.grad(loss, other), torch.autograd.grad(expected, other))
