@@ -21,7 +21,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     if not Path(args.work_dir).is_dir():
         raise ConfigError(f'WORK_DIR = {args.work_dir!r}: no such folder')
+    from mmengine.logging import MMLogger
+
     from .. import register  # noqa: F401
     from ..report.page import write_page
 
+    MMLogger.get_instance('report', log_level='WARNING')
     print(f'{write_page(args.work_dir, args.split, args.out)} written')

@@ -44,7 +44,7 @@ def run(config_file: str | Path, work_dir: str | Path, options: dict | None, con
     Args:
         config_file: configs/pd_demo.py, a chain with the stages of `LABELS` and `demo_set` (arguments of
             `draw_demo_set`).
-        work_dir: data, stages, `demo.png` and `report.json` go here.
+        work_dir: data, stages, `demo.png` and `demo.json` go here.
         options: merged into the config.
         console: where the progress and the table are shown.
 
@@ -105,7 +105,7 @@ def _report(chain: Chain, rows: list[Row], work_dir: Path, console: Console) -> 
             for name, row in zip(LABELS, rows, strict=True)
         },
     )
-    write_atomic(json.dumps(content, indent=1).encode(), work_dir / 'report.json')
+    write_atomic(json.dumps(content, indent=1).encode(), work_dir / 'demo.json')
 
 
 def draw_picture(chain: Chain, checkpoints: dict[str, str], path: Path) -> None:

@@ -32,13 +32,19 @@ def curves(named: Mapping[str, Curve], x: str, y: str, log: bool = False) -> str
     figure = Figure(figsize=(6.4, 3.2))
     axes = figure.add_subplot()
     for index, (name, points) in enumerate(named.items()):
-        axes.plot(*zip(*points, strict=True), label=name, color=LINES[index % len(LINES)], linewidth=1.6)
+        axes.plot(*zip(*points, strict=True), label=name, linewidth=1.6, **_line(index))
     axes.set_xlabel(x)
     axes.set_ylabel(y)
     if log:
         axes.set_yscale('log')
     axes.legend(fontsize=8, frameon=False, labelcolor=GREY, loc='center left', bbox_to_anchor=(1, 0.5))
     return _svg(figure)
+
+
+def _line(index: int) -> dict:
+    """Colour and dashes of a curve: no two are alike among the first eighteen."""
+    dashes = ('-', '--', ':')
+    return dict(color=LINES[index % len(LINES)], linestyle=dashes[index // len(LINES) % len(dashes)])
 
 
 def pareto(facts: Facts, metric: str = 'AP') -> str:
@@ -97,8 +103,9 @@ def gallery(facts: Facts, seed: int = 0) -> dict[str, str]:
     f1 = np.array([[_f1(*one, score) for one in found] for found, score in zip(seen, scores, strict=True)])
     picks: dict[str, int] = {}
     if plain is not None:
-        picks['Where the distilled student gains most over the plain one'] = int((f1[-1] - f1[1]).argmax())
-    picks['Where HR is still ahead most'] = int((f1[0] - f1[-1]).argmax())
+        picks['Where the distilled student gains most over the plain one'] = int((f1[-1] - f1[-2]).argmax())
+    if hr is not None:
+        picks['Where HR is still ahead most'] = int((f1[0] - f1[-1]).argmax())
     picks['By chance'] = int(np.random.default_rng(seed).integers(len(images)))
     columns = [f'{one.name}, {one.size[0]}×{one.size[1]}' for one in shown]
     return {title: _comparison(columns, predictors, seen, images, scores, index) for title, index in picks.items()}

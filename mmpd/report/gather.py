@@ -31,7 +31,8 @@ class NetworkFacts:
 
     Attributes:
         name: the stage. folder: its folder. checkpoint: file with its plain weights.
-        guided: whether it was distilled. epochs: that it trained.
+        guided: whether it was distilled. guide: name of the stage, or of the file, that taught it; '' for none.
+        epochs: that it trained.
         size: (width, height) of its images. cost: see `mmpd.evaluation.cost`.
         measured: on the split that was asked for. losses: name → curve over iterations; val: metric → curve over
             epochs.
@@ -47,6 +48,7 @@ class NetworkFacts:
     measured: Measurement
     losses: dict[str, Curve] = field(default_factory=dict)
     val: dict[str, Curve] = field(default_factory=dict)
+    guide: str = ''
 
 
 @dataclass
@@ -56,7 +58,7 @@ class Facts:
     Attributes:
         title: name of the folder. split: what the networks were measured on.
         networks: in the order in which they were trained.
-        rows: of an ablation: metric → row → (mean, sd, seeds). verdict: of an ablation, else ''.
+        rows: of an ablation, or of several runs of a chain: metric → row → (mean, sd, seeds). verdict: of an ablation, else ''.
     """
 
     title: str
@@ -76,10 +78,13 @@ class Facts:
         return min(self.networks, key=lambda one: (one.size[0] * one.size[1], not one.guided))
 
     @property
-    def best_hr(self) -> NetworkFacts:
-        """The most accurate of the networks that see the largest images."""
+    def best_hr(self) -> NetworkFacts | None:
+        """The most accurate of the networks that see the largest images; None where none sees larger ones than the
+        student (its guide was given as a file)."""
         pixels = max(one.size[0] * one.size[1] for one in self.networks)
         largest = [one for one in self.networks if one.size[0] * one.size[1] == pixels]
+        if self.student.size[0] * self.student.size[1] == pixels:
+            return None
         return max(largest, key=lambda one: one.measured.metrics.get('AP', 0.0))
 
     def as_json(self) -> dict[str, Any]:
@@ -108,16 +113,16 @@ def gather(work_dir: str | Path, split: str = 'test', results_dir: str | Path | 
     """Read a folder, and measure its networks where that was not done before (kept in `<stage>/measured_<split>.json`).
 
     Args:
-        work_dir: of `mmpd train` or of `mmpd ablate` (then the networks are those of seed 0).
+        work_dir: of `mmpd train` or of `mmpd ablate` (of several seeds or runs, the networks are those of the first).
         results_dir: folder with the JSON of an ablation's rows; default `<work_dir>/results`.
 
     Raises:
-        ConfigError: no finished stage in it.
+        ConfigError: no finished stage in it, or stages of another task than detection.
     """
     work_dir = Path(work_dir)
     results_dir = Path(results_dir or work_dir / 'results')
     results = read_results(results_dir) if results_dir.is_dir() else []
-    root = work_dir / 'seed0' if (work_dir / 'seed0').is_dir() else work_dir
+    root = next((work_dir / first for first in ('seed0', 'run0') if (work_dir / first).is_dir()), work_dir)
     folders = [folder for folder in root.glob('*') if folder.is_dir() and finished_checkpoint(folder)]
     if not folders:
         raise ConfigError(
@@ -132,7 +137,21 @@ def gather(work_dir: str | Path, split: str = 'test', results_dir: str | Path | 
     networks = [_network(folder, split, measured.get(folder.name)) for folder in folders]
     rows = {metric: means for metric in TABLE if (means := row_means(results, split, metric))}
     said = verdict(results, split, 'AP') if rows else ''
+    if not rows and split == 'test':
+        rows = _runs(work_dir / 'runs.json')
     return Facts(work_dir.resolve().name, split, networks, rows, said)
+
+
+def _runs(summary: Path) -> dict[str, dict[str, tuple[float, float, int]]]:
+    """Metric → network → (mean, sd, runs) of `mmpd train --runs`; {} where there were none."""
+    networks = read_json(summary)
+    rows: dict[str, dict[str, tuple[float, float, int]]] = {}
+    for metric in TABLE:
+        for name, values in networks.items():
+            if metric in values:
+                one = values[metric]
+                rows.setdefault(metric, {})[name] = (one['mean'], one['sd'], len(one['values']))
+    return rows
 
 
 def _network(folder: Path, split: str, measured: Measurement | None = None) -> NetworkFacts:
@@ -140,6 +159,8 @@ def _network(folder: Path, split: str, measured: Measurement | None = None) -> N
     trained = Config.fromfile(folder / f'{folder.name}.py')
     init_default_scope(bench.get('default_scope', 'mmdet'))
     checkpoint, network = str(finished_checkpoint(folder)), network_of(bench)
+    if bare_type(network.config.test_evaluator) != 'PDMetric':
+        raise ConfigError(f'{folder} is no stage of a detection chain: reports are made of detection; use mmpd test')
     size = size_of(network)
     losses, val = _curves(folder)
     return NetworkFacts(
@@ -153,6 +174,7 @@ def _network(folder: Path, split: str, measured: Measurement | None = None) -> N
         measured=measured or _measured(folder, bench, checkpoint, split),
         losses=losses,
         val=val,
+        guide=Path(trained.model.get('guide_checkpoint') or '').stem.removesuffix('_best'),
     )
 
 

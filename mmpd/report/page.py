@@ -8,7 +8,6 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader
 
-from ..evaluation.coco_ap import SIZES
 from ..io.write import write_atomic
 from . import figures
 from .features import distiller_of, feature_maps, plan_of
@@ -42,30 +41,32 @@ def write_page(
 def render(facts: Facts) -> str:
     """The page as HTML."""
     environment = Environment(loader=PackageLoader('mmpd.report', 'templates'), autoescape=True, trim_blocks=True)
-    detection = any('AP50' in one.measured.metrics for one in facts.networks)
     distiller = distiller_of(facts.student)
     plan = plan_of(distiller)
+    objects = {
+        name: int(values.get('gt', 0)) for one in facts.networks for name, values in one.measured.per_class.items()
+    }
     val = {one.name: one.val['AP'] for one in facts.networks if len(one.val.get('AP', ())) > 1}
     return environment.get_template('page.html').render(
         facts=facts,
         student=facts.student,
         hr=facts.best_hr,
         plain=facts.find(False, facts.student),
-        table=TABLE,
-        sizes=[name for name in SIZES if any(f'AP_{name}' in one.measured.metrics for one in facts.networks)],
-        classes=list(dict.fromkeys(name for one in facts.networks for name in one.measured.per_class)),
+        table=[metric for metric in TABLE if any(metric in one.measured.metrics for one in facts.networks)],
+        classes=list(objects),
+        objects=objects,
         count=count_text,
         levels=figures.levels(plan) if plan else '',
         plan=plan,
-        pareto=figures.pareto(facts) if detection else '',
+        pareto=figures.pareto(facts),
         val=figures.curves(val, 'epoch', 'AP on val') if val else '',
         losses={
             one.name: figures.curves(one.losses, 'iteration', 'loss', log=True)
             for one in facts.networks
             if any(len(curve) > 1 for curve in one.losses.values())
         },
-        gallery=figures.gallery(facts) if detection else {},
-        features=_features(facts, distiller) if detection and plan and plan.served() else '',
+        gallery=figures.gallery(facts),
+        features=_features(facts, distiller) if plan and plan.served() else '',
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
+from matplotlib.patches import Patch, Rectangle
 
 from ..evaluation.predict import Prediction
 
@@ -114,32 +115,56 @@ def draw_comparison(
     width, height = size
     panel_width = 3.6
     panel_height = panel_width * height / width
-    figure = Figure(figsize=(len(columns) * panel_width, len(rows) * (panel_height + 0.22) + 0.65), dpi=100)
+    colours = _class_colours(rows, scores, len(classes))
+    legend_columns = max(1, int(len(columns) * panel_width / 1.2))
+    bottom = 0.45 + 0.22 * math.ceil(len(colours) / legend_columns)  # the legend and a line on lines and dashes
+    high = len(rows) * (panel_height + 0.22) + 0.25 + bottom
+    figure = Figure(figsize=(len(columns) * panel_width, high), dpi=100)
     grid = figure.subplots(len(rows), len(columns), squeeze=False)
     for line, (gt_boxes, gt_labels, predictions) in enumerate(rows):
         for column, found in enumerate(predictions):
             axes = grid[line, column]
-            _panel(axes, found, gt_boxes, gt_labels, size, scores[column])
+            _panel(axes, found, gt_boxes, gt_labels, size, scores[column], colours)
             if line == 0:
                 axes.set_title(columns[column], fontsize=11, fontweight='bold', pad=7)
-    note = 'white: ground truth   solid: right   dashed: wrong'
-    for index, name in enumerate(classes):
-        figure.add_artist(_legend_box(figure, index, len(classes)))
-        figure.text(0.075 + index * 0.11, 0.4 / 2 / figure.get_figheight(), _plain(name), fontsize=10, va='center')
-    figure.text(
-        0.985, 0.4 / 2 / figure.get_figheight(), note,
-        fontsize=9, ha='right', va='center', color='0.3',
+    boxes = [Patch(facecolor='none', edgecolor=colour, linewidth=2.2) for colour in colours.values()]
+    figure.legend(
+        boxes, [_plain(classes[label]) for label in colours], loc='lower left', bbox_to_anchor=(0.005, 0.22 / high),
+        ncols=legend_columns, fontsize=10, frameon=False, handlelength=1, handleheight=1, columnspacing=1.5,
+        borderaxespad=0,
     )  # fmt: skip
-    bottom = 0.4 / figure.get_figheight()
+    figure.text(
+        0.015, 0.13 / high, 'white: ground truth   solid: right   dashed: wrong', fontsize=9, va='center', color='0.3'
+    )
     figure.subplots_adjust(
-        left=0.01, right=0.99, bottom=bottom + 0.18 / figure.get_figheight(), top=1 - 0.33 / figure.get_figheight(),
+        left=0.01, right=0.99, bottom=(bottom + 0.1) / high, top=1 - 0.33 / high,
         wspace=0.03, hspace=0.22 / panel_height,
     )  # fmt: skip
     figure.savefig(path)
 
 
+def _class_colours(
+    rows: Sequence[tuple[np.ndarray, np.ndarray, Sequence[Prediction]]], scores: Sequence[float], n_classes: int
+) -> dict[int, str]:
+    """Label → colour of the classes that a picture shows. Where all classes have a colour of their own, it is always
+    that; where there are more, the classes of one picture share none before the colours are used up."""
+    labels = {int(label) for _, gt_labels, _ in rows for label in gt_labels}
+    for _, _, predictions in rows:
+        for found, score in zip(predictions, scores, strict=True):
+            labels |= {int(label) for label in found.labels[found.scores >= score]}
+    ordered = sorted(label for label in labels if label < n_classes)
+    few = n_classes <= len(COLOURS)
+    return {label: _colour(label if few else place) for place, label in enumerate(ordered)}
+
+
 def _panel(
-    axes: Axes, found: Prediction, gt_boxes: np.ndarray, gt_labels: np.ndarray, size: tuple[int, int], score: float
+    axes: Axes,
+    found: Prediction,
+    gt_boxes: np.ndarray,
+    gt_labels: np.ndarray,
+    size: tuple[int, int],
+    score: float,
+    colours: Mapping[int, str],
 ) -> None:
     axes.imshow(found.seen, interpolation='nearest', extent=(0, size[0], size[1], 0))
     axes.set_axis_off()
@@ -149,7 +174,7 @@ def _panel(
     boxes, labels = found.boxes[shown], found.labels[shown]
     right = match(boxes, labels, gt_boxes, gt_labels)
     for box, label, good in zip(boxes, labels, right, strict=True):
-        _add_box(axes, box, _colour(label), style='-' if good else (0, (2, 1.5)))
+        _add_box(axes, box, colours.get(int(label), COLOURS[0]), style='-' if good else (0, (2, 1.5)))
     axes.text(
         0.5, -0.02, f'{right.sum()} of {len(gt_boxes)} found, {(~right).sum()} wrong', transform=axes.transAxes,
         ha='center', va='top', fontsize=9,
@@ -170,11 +195,3 @@ def _plain(name: str) -> str:
 
 def _colour(label: int) -> str:
     return COLOURS[label % len(COLOURS)]
-
-
-def _legend_box(figure: Figure, index: int, count: int) -> Rectangle:
-    height = figure.get_figheight()
-    return Rectangle(
-        (0.055 + index * 0.11, 0.13 / height), 0.014, 0.14 / height, transform=figure.transFigure,
-        facecolor='none', edgecolor=_colour(index), linewidth=2.2,
-    )  # fmt: skip

@@ -66,5 +66,5 @@ def test_an_installed_wheel_trains_and_measures_a_chain_from_another_folder(whee
         cwd=home,
         env=env,
     )
-    report = json.loads((home / 'demo' / 'report.json').read_text())
+    report = json.loads((home / 'demo' / 'demo.json').read_text())
     assert json.loads((home / 'm.json').read_text())['metrics'] == report['networks']['student']['metrics']

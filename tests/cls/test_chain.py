@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 
 from mmpd.chain.chain import read_chain
+from mmpd.errors import ConfigError
 from mmpd.evaluation.measure import measure
+from mmpd.report.page import write_page
 from mmpd.run.seeds import run_many, summarise, summary_table
 from tests.cls.toy_classifiers import build, toy_cnn, toy_vit, write_toy_folders
 
@@ -100,3 +102,8 @@ except mmpd.errors.ConfigError as error:
     )
     assert done.returncode == 0, done.stderr
     assert 'needs mmpretrain' in done.stdout and '.[cls]' in done.stdout
+
+
+def test_a_report_is_refused_in_words(finished: Path):
+    with pytest.raises(ConfigError, match='detection'):
+        write_page(finished)

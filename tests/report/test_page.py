@@ -11,7 +11,7 @@ from mmpd.evaluation.measure import measure
 from mmpd.report import after
 from mmpd.report.after import report_after
 from mmpd.report.features import correlation, distiller_of, pair_of
-from mmpd.report.figures import first_image
+from mmpd.report.figures import curves, first_image, gallery
 from mmpd.report.gather import gather
 from mmpd.report.page import write_page
 
@@ -61,6 +61,21 @@ def test_what_was_measured_is_not_measured_again_until_the_weights_change(work, 
     other.write_bytes(trained)
 
 
+def test_without_an_hr_network_no_network_takes_its_place(work, tmp_path):
+    """An ablation whose guides were given as files holds LR networks only."""
+    shutil.copytree(work / 'student', tmp_path / 'student')
+    facts = gather(tmp_path)
+    assert facts.best_hr is None and facts.student.guide == 'assistant'
+    assert list(gallery(facts)) == ['By chance']
+    assert 'of those of' not in write_page(tmp_path).read_text()
+
+
+def test_no_two_curves_look_alike():
+    svg = curves({f'loss_{index}': [(0, 1 + index), (1, 2 + index)] for index in range(10)}, 'iteration', 'loss')
+    lines = re.findall(r'style="fill: none; ([^"]*stroke-width: 1.6[^"]*)"', svg)
+    assert len(set(lines)) == 10
+
+
 def test_a_folder_without_a_finished_stage(tmp_path):
     with pytest.raises(ConfigError, match='no finished stage'):
         command('report')([str(tmp_path)])
@@ -108,3 +123,12 @@ def test_an_ablation_is_not_measured_again(work, tmp_path, monkeypatch):
     facts = gather(tmp_path, 'val', rows)
     assert [one.measured.metrics for one in facts.networks] == [dict(AP=0.25)] * 3
     assert facts.rows['AP']['student'] == (0.25, 0.0, 1)
+
+
+def test_several_runs_of_a_chain_are_a_table_of_means(work, tmp_path):
+    shutil.copytree(work, tmp_path / 'run0')
+    summary = dict(student=dict(AP=dict(mean=0.25, sd=0.02, values=[0.23, 0.27])))
+    (tmp_path / 'runs.json').write_text(json.dumps(summary))
+    facts = gather(tmp_path)
+    assert facts.rows == dict(AP=dict(student=(0.25, 0.02, 2))) and facts.student.folder == tmp_path / 'run0/student'
+    assert '25.0 ± 2.0' in write_page(tmp_path).read_text()

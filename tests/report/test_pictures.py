@@ -54,6 +54,21 @@ def test_each_network_is_drawn_in_its_own_column(tmp_path) -> None:
     assert changed(tmp_path / 'with.png', tmp_path / 'without.png')[0] > width / 2
 
 
+def test_of_many_classes_the_legend_names_those_in_the_picture_each_in_a_colour_of_its_own(tmp_path, monkeypatch) -> None:
+    names = tuple(f'class {index}' for index in range(20))
+    found = Prediction(np.full((30, 40, 3), 90, np.uint8), GT, np.array([0.9, 0.2]), np.array([3, 17]))
+    seen: list[tuple[str, object]] = []
+
+    def legend(self, handles, labels, **_) -> None:
+        seen.extend(zip(labels, (patch.get_edgecolor() for patch in handles), strict=True))
+
+    monkeypatch.setattr('mmpd.report.pictures.Figure.legend', legend)
+    rows = [(GT, np.array([10, 10]), [found, found])]
+    draw_comparison(['HR', 'LR'], rows, names, (40, 30), tmp_path / 'many.png', [0.3, 0.3])
+    assert [name for name, _ in seen] == ['class 3', 'class 10']  # 17 is not sure enough to be drawn; 3 + 7 = 10
+    assert len({colour for _, colour in seen}) == 2
+
+
 def test_the_best_score_is_where_f1_is_highest_by_trying_every_threshold() -> None:
     rng = np.random.default_rng(0)
     seen = []

@@ -162,12 +162,12 @@ def test_demo_from_nothing_to_picture_and_again(tmp_path, capsys) -> None:
         assert words in first
     assert 'mmengine' not in first  # the libraries' log is in the file
     assert cv2.imread(str(tmp_path / 'demo/demo.png')) is not None
-    report = json.loads((tmp_path / 'demo/report.json').read_text())
+    report = json.loads((tmp_path / 'demo/demo.json').read_text())
     assert list(report['networks']) == ['teacher', 'assistant', 'plain', 'student']
     tool('demo').main(arguments)
     second = capsys.readouterr().out
     assert second.count('finished before') == 4
-    assert json.loads((tmp_path / 'demo/report.json').read_text()) == report
+    assert json.loads((tmp_path / 'demo/demo.json').read_text()) == report
 
 
 def test_ablate_trains_reports_and_takes_up_what_is_done(trained, tmp_path, capsys) -> None:
