@@ -7,6 +7,8 @@ import contextlib as _contextlib
 import io as _io
 import warnings as _warnings
 
+from pycocotools import coco as _coco
+
 # The host prints a line for each optional package that it does not find, at the start of every tool.
 with _contextlib.redirect_stdout(_io.StringIO()), _warnings.catch_warnings():
     _warnings.simplefilter('ignore')
@@ -35,3 +37,5 @@ install_safe_loading()
 mmengine_configs.install()
 # AFP decodes whole batches with the head's own coder, which works and is what it warns of.
 _warnings.filterwarnings('ignore', message='.*onnx_delta2bbox is deprecated')
+_warnings.filterwarnings('ignore', message='.*`num_anchors` is deprecated')  # mmdet's own GFL head uses it
+_coco.print = lambda *_: None  # pycocotools prints four lines for each file that is opened

@@ -104,7 +104,7 @@ def _own_names(part: dict) -> None:
     """
     names = _names_of(part, 'metainfo.classes')
     if bare_type(part) == 'CocoDataset':
-        part['metainfo'] = ConfigDict({'ignored': 'crowd', **(part.get('metainfo') or {})})
+        part['metainfo'] = ConfigDict({'ignored': ['crowd'], **(part.get('metainfo') or {})})
     palette = _known(part).get('palette')
     if names is None or (names == _known(part).get('classes') and 'metainfo' not in part):
         return

@@ -9,6 +9,7 @@ from typing import Any
 from mmengine.config import Config
 
 from ..chain.detector import nothing_frozen, pad_divisor
+from ..evaluation.metric import APS, PDMetric
 from ..nested import bare_type, walk_dicts
 from .finding import Finding, error, warning
 
@@ -46,6 +47,7 @@ def config_findings(config: Config, name: str) -> list[Finding]:
         *_data_traps(config),
         *_pipeline_traps(config),
         *_hook_traps(config),
+        *_chosen_by_nothing(config),
     ]
 
 
@@ -157,6 +159,17 @@ def _hook_traps(config: Config) -> Iterator[Finding]:
             yield warning(
                 'custom_hooks EMAHook.strict_load = False', 'weights that do not fit are left out in silence; remove it'
             )
+
+
+def _chosen_by_nothing(config: Config) -> Iterator[Finding]:
+    """A metric that `PDMetric` does not have is missed at the first validation, after hours."""
+    chosen = (config.get('default_hooks') or {}).get('checkpoint', {}).get('save_best')
+    evaluator = config.get('val_evaluator')
+    if not isinstance(chosen, str) or chosen == 'auto' or bare_type(evaluator or {}) != 'PDMetric':
+        return
+    known = [f'{evaluator.get("prefix") or PDMetric.default_prefix}/{name}' for name in APS]  # type: ignore[union-attr]
+    if chosen not in known:
+        yield error(f'save_best = {chosen!r}', f'no such metric chooses a checkpoint; use one of {", ".join(known)}')
 
 
 def padding_finding(guide: str, model: dict, checkpoint: str) -> Finding | None:

@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.hooks import EMAHook
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import (
     DATA_SAMPLERS,
@@ -21,6 +22,7 @@ from mmengine.registry import (
     LOG_PROCESSORS,
     LOOPS,
     METRICS,
+    MODELS,
     PARAM_SCHEDULERS,
     VISUALIZERS,
     Registry,
@@ -72,7 +74,7 @@ def _parts(config: Config, model: nn.Module, dataset: Any) -> Iterator[tuple[str
         hooks = cfg.get(key) or {}
         for hook in hooks.values() if isinstance(hooks, dict) else hooks:
             if isinstance(hook, dict):
-                yield f'{key}: {hook.get("type")}', partial(HOOKS.build, hook)
+                yield f'{key}: {hook.get("type")}', partial(_hook, hook, model)
     for split, phase in (('train', 'train'), ('val', 'val'), ('test', 'test')):
         if cfg.get(f'{split}_dataloader'):
             yield f'{split}_dataloader', partial(_loader, cfg[f'{split}_dataloader'], dataset)
@@ -84,6 +86,12 @@ def _parts(config: Config, model: nn.Module, dataset: Any) -> Iterator[tuple[str
         yield 'log_processor', lambda: LOG_PROCESSORS.build(cfg['log_processor'])
     if (cfg.get('visualizer') or {}).get('type'):  # built, it would make folders
         yield 'visualizer', lambda: _fits(VISUALIZERS, cfg['visualizer'])
+
+
+def _hook(hook: dict, model: nn.Module) -> None:
+    built = HOOKS.build(hook)
+    if isinstance(built, EMAHook):  # what it does not know itself it hands to the average, made as the stage begins
+        MODELS.build(built.ema_cfg, default_args=dict(model=model))
 
 
 def _optimiser(cfg: dict, model: nn.Module) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
@@ -72,7 +76,8 @@ def read_config(path: str | Path, options: dict | None = None) -> Config:
     if folder not in sys.path:
         sys.path.append(folder)  # what `custom_imports` names may lie beside the config
     try:
-        config = Config.fromfile(path)
+        with _warnings_only():  # it tells of every environment variable
+            config = Config.fromfile(path)
     except Exception as error:  # it runs the user's Python, and what its bases and custom_imports name
         text = ' '.join(str(error).split(', the current sys.path')[0].split())
         raise ConfigError(f'CONFIG = {str(path)!r} cannot be read: {type(error).__name__}: {text}') from error
@@ -84,6 +89,18 @@ def read_config(path: str | Path, options: dict | None = None) -> Config:
             'its number (data.augment.0.prob=1), and a list is replaced as a whole by "[…]"'
         ) from error
     return config
+
+
+@contextmanager
+def _warnings_only() -> Iterator[None]:
+    """mmengine's current logger tells warnings and errors only, while the block runs."""
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel(max(level, logging.WARNING))
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def network_of(config: Config, stage: str | None = None, split: str = 'test') -> Network:

@@ -19,6 +19,9 @@ from ..errors import ConfigError, DataError
 from .coco_ap import SIZES, coco_ap
 from .voc_ap import voc_ap
 
+APS = ('AP', 'AP50', 'AP50_11', 'AP75', 'coco_AP50', *(f'AP_{size}' for size in SIZES))
+"""Metrics of `PDMetric` by which a checkpoint can be chosen; a size that the split does not hold has none."""
+
 
 @METRICS.register_module()
 class PDMetric(BaseMetric):
@@ -95,9 +98,9 @@ class PDMetric(BaseMetric):
         if not counts.any():
             raise DataError('the evaluated split holds no object to find; no AP can be computed')
         voc = voc_ap(results, len(classes))
-        coco, coco_per_class = coco_ap(
-            results, len(classes), self.ignored or self.dataset_meta.get('ignored', 'difficult')
-        )
+        ignored = self.ignored or self.dataset_meta.get('ignored', 'difficult')
+        ignored = ignored if isinstance(ignored, str) else ignored[0]  # mmengine takes a bare string for a file's name
+        coco, coco_per_class = coco_ap(results, len(classes), ignored)
         self.per_class = {
             name: {'gt': int(counts[c]), **{key: float(values[c]) for key, values in {**voc, **coco_per_class}.items()}}
             for c, name in enumerate(classes)

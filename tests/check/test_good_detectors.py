@@ -33,6 +33,15 @@ def test_hooks_are_seen_under_their_registrys_name_too(prefix):
     assert 'momentum' in str(ema_finding(Config(dict(custom_hooks=hooks)), iterations=10))
 
 
+@pytest.mark.parametrize(
+    ('chosen', 'known'), [('pd/AP55', False), ('AP', False), ('pd/AP_small', True), ('auto', True)]
+)
+def test_a_metric_that_nothing_computes_chooses_no_checkpoint(chosen, known):
+    config = dict(model={}, default_hooks=dict(checkpoint=dict(save_best=chosen)), val_evaluator=dict(type='PDMetric'))
+    found = config_findings(Config(config), 'student')
+    assert [chosen in str(one) and 'pd/AP50' in str(one) for one in found] == ([] if known else [True])
+
+
 def test_hooks_that_are_classes_are_seen():
     hooks = dict(model={}, custom_hooks=[dict(type=HOOKS.get('PipelineSwitchHook'), **SWITCH)])
     assert len(config_findings(Config(hooks), 'student')) == 1

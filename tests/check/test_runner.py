@@ -20,6 +20,7 @@ RUNNER = 'stages.student.runner'
             dict(custom_hooks=[dict(type='EarlyStoppingHook', paytience=1)]),
             ['custom_hooks: EarlyStoppingHook', 'paytience'],
         ),
+        (dict(custom_hooks=[dict(type='EMAHook', momentun=0.5)]), ['custom_hooks: EMAHook', 'momentun']),
         (dict(custom_hooks=[dict(type='NoSuchHook')]), ['custom_hooks: NoSuchHook', 'NoSuchHook is not in']),
         (dict(default_hooks=dict(logger=dict(intervall=5))), ['default_hooks: LoggerHook', 'intervall']),
         (dict(optim_wrapper=dict(optimizer=dict(lrr=0.1))), ['optim_wrapper', 'lrr']),

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from mmdet.registry import DATASETS
 from mmengine.config import ConfigDict
+from mmengine.logging import MMLogger
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
@@ -114,3 +115,10 @@ def test_the_names_are_the_files_and_not_cocos(tmp_path):
 def test_what_ignored_may_be():
     with pytest.raises(ConfigError, match="'crowds'.*'crowd'"):
         PDMetric(ignored='crowds')
+
+
+def test_a_file_is_opened_without_a_word(tmp_path, capsys):
+    heard = []
+    MMLogger.get_instance('words', log_level='WARNING').addFilter(lambda record: heard.append(record.getMessage()))
+    DATASETS.build(with_pipeline(coco_file(tmp_path), []))
+    assert capsys.readouterr().out == '' and heard == []

@@ -10,6 +10,7 @@ from tests.toys import CLASSES, save_weights, toy_chain, toy_retinanet
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 
 
 @pytest.fixture
@@ -124,6 +125,16 @@ def test_options_that_do_not_fit_the_config_are_one_line_that_names_them(tmp_pat
     with pytest.raises(ConfigError, match=r'--cfg-options data.augment.3.prob: .*data.augment.0.prob=1'):
         read_config(tmp_path / 'c.py', {'data.augment.3.prob': 1})
     assert read_config(tmp_path / 'c.py', {'data.augment.0.prob': 1}).data.augment[0].prob == 1
+
+
+def test_a_value_from_the_environment_is_taken_without_a_word(tmp_path, monkeypatch):
+    monkeypatch.setenv('MMPD_TEST_ROOT', 'here')
+    (tmp_path / 'c.py').write_text("root = '{{$MMPD_TEST_ROOT:there}}'")
+    logger, heard = MMLogger.get_instance('words', log_level='INFO'), []
+    logger.addFilter(lambda record: heard.append(record.getMessage()))
+    assert read_config(tmp_path / 'c.py').root == 'here'
+    logger.info('this one')
+    assert heard == ['this one']
 
 
 def test_a_module_beside_the_config_can_be_imported_by_it(tmp_path):

@@ -6,7 +6,7 @@ import json
 from fractions import Fraction
 
 from mmpd.errors import ConfigError, DataError
-from mmpd.evaluation.metric import PDMetric
+from mmpd.evaluation.metric import APS, PDMetric
 from mmpd.evaluation.voc_ap import eleven_point_ap
 
 import numpy as np
@@ -60,6 +60,12 @@ def test_perfect_predictions_score_one_everywhere():
         {'gt_small': 1, 'gt_medium': 1, 'gt_large': 1}
         | dict.fromkeys(('AP', 'coco_AP50', 'AP75', 'AP50', 'AP50_11', 'AP_small', 'AP_medium', 'AP_large'), 1.0)
     )
+
+
+def test_what_can_choose_a_checkpoint_is_what_is_computed():
+    sides = (20, 50, 150)
+    found = evaluate([sample([(0, 0, a, a, 0)], [(0, 0, a, a, 0, 0.9)]) for a in sides])
+    assert {name for name in found if not name.startswith('gt_')} == set(APS)
 
 
 def test_average_precision_by_hand():

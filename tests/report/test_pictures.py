@@ -54,7 +54,9 @@ def test_each_network_is_drawn_in_its_own_column(tmp_path) -> None:
     assert changed(tmp_path / 'with.png', tmp_path / 'without.png')[0] > width / 2
 
 
-def test_of_many_classes_the_legend_names_those_in_the_picture_each_in_a_colour_of_its_own(tmp_path, monkeypatch) -> None:
+def test_of_many_classes_the_legend_names_those_in_the_picture_each_in_a_colour_of_its_own(
+    tmp_path, monkeypatch
+) -> None:
     names = tuple(f'class {index}' for index in range(20))
     found = Prediction(np.full((30, 40, 3), 90, np.uint8), GT, np.array([0.9, 0.2]), np.array([3, 17]))
     seen: list[tuple[str, object]] = []
