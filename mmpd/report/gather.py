@@ -58,7 +58,7 @@ class Facts:
     Attributes:
         title: name of the folder. split: what the networks were measured on.
         networks: in the order in which they were trained.
-        rows: of an ablation, or of several runs of a chain: metric → row → (mean, sd, seeds). verdict: of an ablation, else ''.
+        rows: of an ablation or of several runs: metric → row → (mean, sd, seeds). verdict: of an ablation, else ''.
     """
 
     title: str
