@@ -25,57 +25,69 @@ def isrd_loss(rebuilt: Tensor, image: Tensor, valid: Tensor | None = None) -> Te
     return ((rebuilt - image).abs() * mask).sum() / mask.sum().clamp(min=1)
 
 
-def isrd_loss_of_blocks(blocks: Tensor, slopes: Tensor, image: Tensor, valid: Tensor | None = None) -> Tensor:
-    """`isrd_loss(prelu(pixel_shuffle(blocks, s), slopes), image, valid)`, computed where the blocks are.
+def isrd_loss_of_stem(
+    stem: Tensor, weight: Tensor, slopes: Tensor, image: Tensor, valid: Tensor | None = None
+) -> Tensor:
+    """`isrd_loss(prelu(pixel_shuffle(conv(stem), s), slopes), image, valid)`, computed before the shuffle.
 
-    The image is cut into blocks once; the formula shuffles, activates and subtracts maps of the size of the image, and
-    walks them back.
+    The image is cut into blocks once; the formula shuffles, activates and subtracts maps of the size of the image,
+    keeps them, and walks them back. Everything in float32 (float64 stays float64), also under autocast.
 
     Args:
-        blocks: (B, 3·s², h, w) before the shuffle. slopes: (3,) of the PReLU. image: (B, 3, s·h, s·w).
+        stem: (B, C, h, w). weight: (3·s², C, 1, 1) of the 1×1 convolution. slopes: (3,) of the PReLU.
+        image: (B, 3, s·h, s·w).
     """
-    # contiguous: blocks are regrouped, which channels-last ones cannot be without a copy
-    return _BlockL1.apply(blocks.float().contiguous(), slopes.float(), image.float().contiguous(), valid)
+    kind = torch.float64 if stem.dtype == torch.float64 else torch.float32
+    with torch.autocast(stem.device.type, enabled=False):
+        inputs = (tensor.to(kind) for tensor in (stem, weight.flatten(1), slopes, image))
+        return _RebuiltL1.apply(*inputs, valid)
 
 
-class _BlockL1(torch.autograd.Function):
-    """Mean |prelu(x) - t| over the valid pixels. Its gradient is made on the way, in closed form.
+class _RebuiltL1(torch.autograd.Function):
+    """Mean |prelu(weight @ stem) - t| over the valid pixels. Its gradient is made on the way, in closed form.
 
-    On a CPU image by image: no maps of a step with a small student are larger than these.
+    On a CPU image by image: no maps of a step with a small student are larger than these, so four buffers serve all,
+    and none is kept for the backward pass. Columns are cells, rows the 3·s² pixels of a cell's block.
     """
 
     @staticmethod
-    def forward(ctx: Any, blocks: Tensor, slopes: Tensor, image: Tensor, valid: Tensor | None) -> Tensor:
-        scale = image.shape[-1] // blocks.shape[-1]
+    def forward(ctx: Any, stem: Tensor, weight: Tensor, slopes: Tensor, image: Tensor, valid: Tensor | None) -> Tensor:
+        scale = image.shape[-1] // stem.shape[-1]
         count = image.numel() if valid is None else max(3 * int(valid.sum()), 1)
-        to_blocks = torch.empty_like(blocks) if any(ctx.needs_input_grad[:2]) else None
-        loss, to_slopes = blocks.new_zeros(()), torch.zeros_like(slopes)
-        flat = slopes.view(3, 1, 1, 1) / count
-        images = len(blocks) if blocks.is_cuda else 1
-        for start in range(0, len(blocks), images):
+        images = len(stem) if stem.is_cuda else 1
+        loss, slope = stem.new_zeros(()), slopes[:, None, None]
+        to_stem, to_weight, to_slopes = (torch.zeros_like(tensor) for tensor in (stem, weight, slopes))
+        buffers: Tensor | None = None
+        for start in range(0, len(stem), images):
             part = slice(start, start + images)
-            own = blocks[part].unflatten(1, (3, scale**2))  # (b, 3, s², h, w)
-            difference = F.prelu(own.flatten(2), slopes).view(own.shape)
-            difference.unflatten(2, (scale, scale)).sub_(_cut(image[part], scale))
+            cells = stem[part].transpose(0, 1).flatten(1)
+            if buffers is None or buffers.shape[-1] != cells.shape[1]:
+                buffers = stem.new_empty(4, 3, scale**2, cells.shape[1])
+            below, above, gap, sign = buffers
+            torch.mm(weight, cells, out=below.flatten(0, 1))
+            torch.clamp(below, min=0, out=above)
+            below.sub_(above)
+            torch.addcmul(above, below, slope, out=gap)
+            gap.view(3, scale, scale, -1, *stem.shape[2:]).sub_(_cut(image[part], scale))
             if valid is not None:
-                difference.mul_(_cut(valid[part].float(), scale).flatten(2, 3))
-            loss += difference.abs().sum()
-            if to_blocks is not None:
-                sign = difference.sign_()
-                to_slopes += own.clamp(max=0).mul_(sign).sum(dim=(0, 2, 3, 4))
-                steep = (own > 0).float().mul_(1 / count - flat).add_(flat)  # torch.where takes ten times as long
-                torch.mul(sign, steep, out=to_blocks[part].view(own.shape))
-        if to_blocks is not None:
-            ctx.save_for_backward(to_blocks, to_slopes / count)
+                gap.view(3, scale, scale, -1, *stem.shape[2:]).mul_(_cut(valid[part], scale))
+            torch.sign(gap, out=sign)
+            loss += gap.abs_().sum()
+            to_slopes += torch.mul(sign, below, out=gap).sum(dim=(1, 2))
+            # sign · (1 above 0, else slope); torch.where takes ten times as long
+            to_blocks = torch.mul(sign, slope, out=gap).addcmul_(above.sign_().mul_(sign), 1 - slope).flatten(0, 1)
+            to_stem[part] = (weight.t() @ to_blocks).view(stem.shape[1], -1, *stem.shape[2:]).transpose(0, 1)
+            to_weight.addmm_(to_blocks, cells.t())
+        ctx.save_for_backward(*(gradient.div_(count) for gradient in (to_stem, to_weight, to_slopes)))
         return loss / count
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, outer: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        to_blocks, to_slopes = ctx.saved_tensors
-        return to_blocks * outer, to_slopes * outer, None, None
+    def backward(ctx: Any, outer: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
+        to_stem, to_weight, to_slopes = (gradient * outer for gradient in ctx.saved_tensors)
+        return to_stem, to_weight, to_slopes, None, None
 
 
 def _cut(image: Tensor, scale: int) -> Tensor:
-    """(B, C, s·h, s·w) as a view (B, C, s, s, h, w): `pixel_unshuffle` without its copy."""
-    return image.unflatten(3, (-1, scale)).unflatten(2, (-1, scale)).permute(0, 1, 3, 5, 2, 4)
+    """(b, C, s·h, s·w) as a view (C, s, s, b, h, w)."""
+    return image.unflatten(3, (-1, scale)).unflatten(2, (-1, scale)).permute(1, 3, 5, 0, 2, 4)

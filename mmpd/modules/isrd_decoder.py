@@ -32,10 +32,9 @@ class ISRDDecoder(nn.Module):
         # Cropping a larger overhang would shift the image: at ratio 4/3 by 71 pixels.
         return F.interpolate(image, size, mode='bilinear', align_corners=False)
 
-    def blocks(self, stem: Tensor, size: tuple[int, int]) -> Tensor | None:
-        """(B, 3·s², h, w) as `forward` shuffles and activates them; None where (s·h, s·w) is not `size`."""
-        grid = stem.shape[-2:]
-        return self.conv(stem) if all(cells * self.scale == n for cells, n in zip(grid, size, strict=True)) else None
+    def fits(self, stem: Tensor, size: tuple[int, int]) -> bool:
+        """Whether `forward` neither crops nor resizes: (s·h, s·w) is `size`."""
+        return all(cells * self.scale == n for cells, n in zip(stem.shape[-2:], size, strict=True))
 
 
 def isrd_scale(hr_side: int, stem_side: int) -> int:

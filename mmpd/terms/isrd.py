@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..align.alignment import Alignment
 from ..distill.step import Step
-from ..losses.isrd import isrd_loss, isrd_loss_of_blocks
+from ..losses.isrd import isrd_loss, isrd_loss_of_stem
 from ..modules.isrd_decoder import ISRDDecoder, isrd_scale
 from .base import Term
 
@@ -25,9 +25,9 @@ class ISRDTerm(Term):
         stem = step.student['stem']
         height, width = step.images_hr.shape[-2:]
         mask = step.mask((height, width))
-        blocks = self.decoder.blocks(stem, (height, width))
-        if blocks is None:
-            loss = isrd_loss(self.decoder(stem, (height, width)), step.images_hr, mask)
+        decoder = self.decoder
+        if decoder.fits(stem, (height, width)):
+            loss = isrd_loss_of_stem(stem, decoder.conv.weight, decoder.activation.weight, step.images_hr, mask)
         else:
-            loss = isrd_loss_of_blocks(blocks, self.decoder.activation.weight, step.images_hr, mask)
+            loss = isrd_loss(decoder(stem, (height, width)), step.images_hr, mask)
         return {'loss_isrd': self.loss_weight * loss}

@@ -1,14 +1,13 @@
 """The losses that make their gradients themselves, and the term that looks at few locations, against the formulas."""
 
 from mmpd.losses.feature import mse_loss, pkd_loss
-from mmpd.losses.isrd import isrd_loss, isrd_loss_of_blocks
+from mmpd.losses.isrd import isrd_loss
 from mmpd.losses.response import location_weights, quality_focal_bce
 from tests.losses import reference
 from tests.toys import build_distiller, first_losses, toy_pair_batch
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -62,18 +61,6 @@ def test_no_mask_is_a_mask_of_ones(loss):
     student, guide = maps(2, 3, 6, 7)
     ones = torch.ones(2, 1, 6, 7, dtype=torch.bool)
     same(lambda s: loss(s, guide, None), lambda s: loss(s, guide, ones), student)
-
-
-@pytest.mark.parametrize('order', [torch.contiguous_format, torch.channels_last])
-def test_isrd_on_blocks_is_isrd_on_the_image(order):
-    """Also of a stem in channels-last order, as a ViT's is: its blocks were refused."""
-    (blocks,), (image,) = maps(2, 12, 5, 7, n=1), maps(2, 3, 10, 14, n=1)
-    slopes = torch.tensor([0.25, 0.1, 0.3])
-    same(
-        lambda b: isrd_loss_of_blocks(b.contiguous(memory_format=order), slopes, image, None),
-        lambda b: isrd_loss(F.prelu(F.pixel_shuffle(b, 2), slopes), image, None),
-        blocks,
-    )
 
 
 def test_location_weights():

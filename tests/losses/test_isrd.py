@@ -1,6 +1,6 @@
 """ISRD: the shape rule at every ratio, and what the decoder is."""
 
-from mmpd.losses.isrd import isrd_loss, isrd_loss_of_blocks
+from mmpd.losses.isrd import isrd_loss, isrd_loss_of_stem
 from mmpd.modules.isrd_decoder import ISRDDecoder, isrd_scale
 
 import pytest
@@ -70,16 +70,34 @@ def test_gradient_reaches_stem_and_decoder():
     assert stem.grad.abs().sum() > 0 and all(p.grad.abs().sum() > 0 for p in decoder.parameters())
 
 
-@pytest.mark.parametrize('layout', [torch.contiguous_format, torch.channels_last])
-def test_blocks_of_any_memory_layout_give_the_formulas_loss_and_gradient(layout):
-    """The tokens of a vision transformer come as channels last."""
+def problem(kind: torch.dtype = torch.float32) -> tuple[torch.Tensor, ...]:
+    """Stem, weight, slopes, image and a mask, of three images at scale 2."""
     generator = torch.Generator().manual_seed(0)
-    blocks, image = (torch.randn(2, *shape, generator=generator) for shape in ((12, 3, 4), (3, 6, 8)))
-    slopes = torch.tensor([0.1, 0.3, 0.5])
-    own, other = (blocks.clone(memory_format=layout).requires_grad_() for _ in range(2))
-    fast = isrd_loss_of_blocks(own, slopes, image)
-    slow = isrd_loss(F.prelu(F.pixel_shuffle(other, 2), slopes), image)
+    shapes = ((3, 4, 3, 4), (12, 4, 1, 1), (3, 3, 6, 8))
+    stem, weight, image = (torch.randn(*shape, generator=generator, dtype=kind) for shape in shapes)
+    valid = torch.ones(3, 1, 6, 8, dtype=torch.bool)
+    valid[1, :, 4:], valid[2, :, :, 5:] = False, False
+    return stem, weight, torch.tensor([0.1, 0.3, 0.5], dtype=kind), image, valid
+
+
+@pytest.mark.parametrize('padded', [False, True])
+@pytest.mark.parametrize('layout', [torch.contiguous_format, torch.channels_last])
+def test_a_stem_of_any_memory_layout_gives_the_formulas_loss_and_gradient(layout, padded):
+    """The tokens of a vision transformer come as channels last."""
+    *values, image, valid = problem()
+    mask = valid if padded else None
+    values[0][0, :, 0] = 0  # as a black corner without bias: exactly where a PReLU has its kink
+    own, other = ([v.clone().requires_grad_() for v in values] for _ in range(2))
+    fast = isrd_loss_of_stem(own[0].contiguous(memory_format=layout), *own[1:], image, mask)
+    slow = isrd_loss(F.prelu(F.pixel_shuffle(F.conv2d(*other[:2]), 2), other[2]), image, mask)
     torch.testing.assert_close(fast, slow)
     for loss in (fast, slow):
-        loss.backward()
-    torch.testing.assert_close(own.grad, other.grad)
+        (3 * loss).backward()
+    for one, two in zip(own, other, strict=True):
+        torch.testing.assert_close(one.grad, two.grad, atol=1e-6, rtol=1e-5)
+
+
+def test_the_gradient_made_on_the_way_is_that_of_finite_differences():
+    *values, image, valid = problem(torch.float64)
+    leaves = [value.requires_grad_() for value in values]
+    assert torch.autograd.gradcheck(lambda *of: isrd_loss_of_stem(*of, image, valid), leaves)
