@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from ..errors import ConfigError
-from ..heads.base import LevelResponse
+from ..heads.response import LevelResponse
 from .memo import Memo
 from .placing import placed_responses
 from .plan import AlignmentPlan, Level, Match, plan_alignment
@@ -159,12 +159,12 @@ class Alignment:
     ) -> list[AlignedResponse]:
         """Guide responses per student location: its own in a window, else see `mmpd.align.placing`."""
         matches = self.plan.served()
-        placed = []
-        if not all(match.exact for match in matches):
-            placed = placed_responses(self.plan, self.student.head, guide, grids, memo)
-        return [
-            AlignedResponse(m.student, m.exact, guide[m.guides[0]] if m.exact else placed[m.student]) for m in matches
-        ]
+        windows = [match for match in matches if match.exact]
+        if len(windows) == len(matches):
+            levels = {match.student: guide[match.guides[0]] for match in matches}
+        else:
+            levels = dict(enumerate(placed_responses(self.plan, self.student.head, guide, grids, memo, windows)))
+        return [AlignedResponse(match.student, match.exact, levels[match.student]) for match in matches]
 
     def _weights(
         self, student: int, guide: int, grid: tuple[int, int], guide_grid: Sequence[int]

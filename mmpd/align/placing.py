@@ -12,77 +12,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import torch
 from mmdet.models.task_modules.coders import DistancePointBBoxCoder
 from torch import Tensor, nn
-from torchvision.ops import batched_nms
 
-from ..heads.assign import batch_assigned, pair_iou
-from ..heads.base import LazyResponse, LevelResponse, joined
+from ..heads.assign import batch_assigned
+from ..heads.response import LazyResponse, LevelResponse, joined
+from ..losses.overlap import pair_iou
 from .memo import Memo
-from .plan import AlignmentPlan, Level
+from .objects import OBJECT_SCORE, guide_objects
+from .plan import AlignmentPlan, Level, Match
 
-OBJECT_SCORE = 0.2
-"""Best score from which a guide location speaks of an object; what is below it is heard where it is said."""
-NMS_IOU = 0.5
-MAX_CANDIDATES, MAX_OBJECTS = 1000, 100
 SPREAD, SPREAD_IOU = 9, 0.1
 """An object is heard at up to so many locations (ATSS's k), as far as their priors overlap with it by this IoU."""
 CENTRE_RADIUS = 1.5
 
 Grids = tuple[tuple[int, int], ...]
-
-
-@dataclass(frozen=True)
-class Objects:
-    """Objects of one image, the least confident first.
-
-    Attributes:
-        boxes: (m, 4) in HR pixels.
-        counts: (m,) guide locations that speak of each object, at least 1.
-        speakers: (counts.sum(),) those locations, object by object, the surest first.
-    """
-
-    boxes: Tensor
-    counts: Tensor
-    speakers: Tensor
-
-
-def guide_objects(guide: LevelResponse) -> list[Objects]:
-    """The objects of each image: confident boxes after NMS by class.
-
-    Args:
-        guide: all levels as one.
-    """
-    confidence = guide.confidence()
-    image, location = (confidence > OBJECT_SCORE).nonzero(as_tuple=True)
-    counts = image.bincount(minlength=len(confidence)).tolist()
-    if max(counts) > MAX_CANDIDATES:
-        kept = torch.cat([
-            best.topk(min(count, MAX_CANDIDATES)).indices.sort().values
-            for best, count in zip(confidence, counts, strict=True)
-        ])  # fmt: skip
-        counts = [min(count, MAX_CANDIDATES) for count in counts]
-        image, location = torch.arange(len(counts), device=kept.device).repeat_interleave(kept.new_tensor(counts)), kept
-    best, classes = confidence[image, location], guide.logits[image, location].argmax(dim=1)
-    parts = [part.split(counts) for part in (location, guide.boxes_at(image, location), best, classes)]
-    found = []
-    for places, boxes, scores, labels in zip(*parts, strict=True):
-        if not len(places):
-            found.append(Objects(boxes, places, places))
-            continue
-        kept = batched_nms(boxes, scores, labels, NMS_IOU)[:MAX_OBJECTS].flip(0)
-        overlap = pair_iou(boxes[kept], boxes).mul_(labels[kept, None] == labels)
-        overlap[torch.arange(len(kept), device=kept.device), kept] = 2.0  # each object is its own
-        which, speaker = (overlap >= overlap.amax(dim=0).clamp(min=NMS_IOU)).nonzero(as_tuple=True)
-        order = scores[speaker].argsort(descending=True, stable=True)
-        order = order[which[order].argsort(stable=True)]
-        found.append(Objects(boxes[kept], which.bincount(minlength=len(kept)), places[speaker[order]]))
-    return found
 
 
 def place_objects(head: nn.Module, levels: Sequence[Level], grids: Grids, boxes: Sequence[Tensor]) -> Tensor:
@@ -260,6 +208,7 @@ def placed_responses(
     guide: Sequence[LevelResponse],
     grids: Sequence[tuple[int, int]],
     memo: Memo | None = None,
+    windows: Sequence[Match] = (),
 ) -> list[LevelResponse]:
     """The guide's responses at every student location, one entry a student level (see the module's docstring).
 
@@ -269,28 +218,55 @@ def placed_responses(
     Args:
         head: the student's dense head. guide: all levels of the guide, boxes in HR pixels. grids: of the student.
         memo: where the placing of an image that comes back is kept, beside the guide's outputs.
+        windows: levels that hear their own level of the guide, location by location, as it is.
 
     Returns:
-        Levels with boxes in HR pixels and no distributions: distances in strides mean nothing on another grid.
+        Levels with boxes in HR pixels; no distributions but of windows: distances in strides mean nothing on another
+        grid.
     """
     whole = joined(guide)
     grids = tuple((grid[0], grid[1]) for grid in grids)
+    counts = [
+        height * width * max(len(level.anchors), 1) for level, (height, width) in zip(plan.student, grids, strict=True)
+    ]
     key = ('placing', plan.ratio, grids)
     index, placed = memo.recall(key, whole.logits.device) if memo else (None, None)
     if index is None or placed is None:
         index, placed = placing(plan, head, whole, grids, tuple(level.grid for level in guide))
+        for match in windows:
+            own = slice(sum(counts[: match.student]), sum(counts[: match.student + 1]))
+            first = sum(level.logits.shape[1] for level in guide[: match.guides[0]])
+            index[:, own] = torch.arange(first, first + counts[match.student], device=index.device)
+            placed[:, own] = -1
         if memo:
             memo.remember(key, (index.int(), placed.short()))
     index, placed = index.long(), placed.long()
-    logits = whole.logits.gather(1, index[..., None].expand(-1, -1, whole.logits.shape[2]))
-    quiet = math.log(OBJECT_SCORE / (1 - OBJECT_SCORE))
-    logits = torch.where(placed[..., None] == 0, logits.clamp(max=quiet), logits)
-    quality = None if whole.quality is None else whole.quality.gather(1, index)
-    if quality is not None and hasattr(head, 'loss_centerness'):
+    heard = _heard(whole, index, placed == 0)
+    if heard.quality is not None and hasattr(head, 'loss_centerness'):
         images, location = (placed > 0).nonzero(as_tuple=True)
-        boxes = whole.boxes_at(images, index[images, location])
-        quality[images, location] = centerness(plan, grids, location, boxes).to(quality)
-    return _split(plan, whole, grids, logits, quality, index)
+        boxes = heard.boxes_at(images, location)
+        heard.quality[images, location] = centerness(plan, grids, location, boxes).to(heard.quality)
+    levels = heard.split(counts, grids)
+    for match in windows:
+        levels[match.student].distribution = guide[match.guides[0]].distribution
+    return list(levels)
+
+
+def _heard(guide: LevelResponse, index: Tensor, quiet: Tensor) -> LazyResponse:
+    """What the guide says at its locations index (B, n), of no object where quiet (B, n). Boxes are made when they are
+    asked for."""
+    images, limit = torch.arange(len(index), device=index.device)[:, None], math.log(OBJECT_SCORE / (1 - OBJECT_SCORE))
+
+    def at(image: Tensor, location: Tensor) -> Tensor:
+        return guide.boxes_at(image, index[image, location])
+
+    logits, best = guide.logits[images, index], guide.best.gather(1, index)
+    loud = (quiet & (best > limit)).nonzero(as_tuple=True)
+    logits[loud] = logits[loud].clamp(max=limit)
+    quality = None if guide.quality is None else guide.quality.gather(1, index)
+    heard = LazyResponse(logits, quality, None, (1, index.shape[1]), at, index)
+    heard.best = torch.where(quiet, best.clamp(max=limit), best)
+    return heard
 
 
 def centerness(plan: AlignmentPlan, grids: Grids, location: Tensor, boxes: Tensor) -> Tensor:
@@ -304,19 +280,3 @@ def centerness(plan: AlignmentPlan, grids: Grids, location: Tensor, boxes: Tenso
     sides = torch.stack([centre - boxes[:, :2], boxes[:, 2:] - centre]).clamp(min=0)
     shares = sides.amin(dim=0) / sides.amax(dim=0).clamp(min=1e-6)
     return torch.logit(shares.prod(dim=1).sqrt(), eps=1e-3)
-
-
-def _split(
-    plan: AlignmentPlan, guide: LevelResponse, grids: Grids, logits: Tensor, quality: Tensor | None, index: Tensor
-) -> list[LevelResponse]:
-    """One response a student level, of what all levels hear: logits (B, n, C), quality (B, n), and the guide's location
-    (B, n), whose box is made when it is asked for."""
-
-    def at(image: Tensor, location: Tensor) -> Tensor:
-        return guide.boxes_at(image, index[image, location])
-
-    heard = LazyResponse(logits, quality, None, (1, index.shape[1]), at, index)
-    counts = [
-        height * width * max(len(level.anchors), 1) for level, (height, width) in zip(plan.student, grids, strict=True)
-    ]
-    return heard.split(counts, grids)

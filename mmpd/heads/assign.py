@@ -24,6 +24,7 @@ from mmdet.models.task_modules.prior_generators import anchor_inside_flags
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from ..losses.overlap import pair_iou
 from .base import level_priors
 
 Grids = Sequence[tuple[int, int]]
@@ -177,16 +178,6 @@ def max_iou_assigned(assigner: Any, boxes: Sequence[Tensor], priors: Tensor) -> 
         last = torch.zeros_like(result).scatter_reduce(0, place[lifted], number[lifted], 'amax')
         result = torch.where(last > 0, last, result)
     return result.view_as(best)
-
-
-def pair_iou(a: Tensor, b: Tensor) -> Tensor:
-    """(g, n) IoU of boxes (g, 4) and (n, 4), side by side: five times as fast as torchvision's, on pairs of corners."""
-    left, top, right, bottom = b.t().contiguous()
-    width = torch.minimum(a[:, 2:3], right).sub_(torch.maximum(a[:, 0:1], left)).clamp_(min=0)
-    height = torch.minimum(a[:, 3:4], bottom).sub_(torch.maximum(a[:, 1:2], top)).clamp_(min=0)
-    shared = width.mul_(height)
-    area = ((a[:, 2] - a[:, 0]) * (a[:, 3] - a[:, 1]))[:, None] + (right - left) * (bottom - top)
-    return shared.div_(area.sub_(shared).clamp_(min=1e-6))
 
 
 @register_assign(FCOSHead)

@@ -9,8 +9,7 @@ Legend: B = batch, A = priors per cell, C = classes, n = h·w·A in the order (h
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -36,145 +35,24 @@ from mmdet.structures.bbox import distance2bbox
 from torch import Tensor, nn
 
 from ..align.plan import Level
+from .response import BoxesAt, LazyResponse, LevelResponse, level_by_level
 
 Decode = Callable[[Any, Tensor, Tensor, int], Tensor]
 FAMILIES: dict[type, Decode] = {}
 LEVELS_ALIKE: set[Decode] = set()
 _OUTPUTS = ('forward', 'forward_single', 'predict_by_feat', '_predict_by_feat_single')
 
-BoxesAt = Callable[[Tensor, Tensor], Tensor]
-"""(image (m,), location (m,)) to boxes (m, 4)."""
-RawAt = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-"""(image (m,), location (m,)) to what the head predicts of the boxes (m, k), and priors (m, 2 or 4)."""
-
-
-@dataclass
-class LevelResponse:
-    """What a head says on one level, before any threshold or NMS.
-
-    Attributes:
-        logits: (B, n, C) class logits.
-        boxes: (B, n, 4) decoded x1 y1 x2 y2, pixels of the network's own input.
-        quality: (B, n) logits of centerness or objectness, where the head has it.
-        distribution: (B, n, 4, reg_max + 1) logits of the distances in strides, where the head has it (GFL).
-        grid: (h, w).
-        source: (B, n), where the response was placed on another network's locations: the flat location (level, h, w, A)
-            of its own network that each of them hears.
-    """
-
-    logits: Tensor
-    boxes: Tensor
-    quality: Tensor | None
-    distribution: Tensor | None
-    grid: tuple[int, int]
-    source: Tensor | None = None
-
-    def boxes_at(self, image: Tensor, location: Tensor) -> Tensor:
-        """(m, 4) boxes of m locations: image, location (m,) int64. Cheaper than `boxes` where few are wanted."""
-        return self.boxes[image, location]
-
-    def confidence(self) -> Tensor:
-        """(B, n) best score of each location."""
-        best = self.logits.amax(dim=2).float().sigmoid()
-        return best if self.quality is None else best * self.quality.float().sigmoid()
-
-    def scores(self) -> Tensor:
-        """(B, n, C) probabilities, times quality where the head has it."""
-        scores = self.logits.float().sigmoid()
-        return scores if self.quality is None else scores * self.quality.float().sigmoid()[..., None]
-
-
-class LazyResponse(LevelResponse):
-    """A response whose boxes are made when they are asked for: decoding all of them costs more than the losses do.
-
-    Args:
-        boxes_at: see `BoxesAt`.
-    """
-
-    def __init__(
-        self,
-        logits: Tensor,
-        quality: Tensor | None,
-        distribution: Tensor | None,
-        grid: tuple[int, int],
-        boxes_at: BoxesAt,
-        source: Tensor | None = None,
-    ) -> None:
-        self.logits, self.quality, self.distribution, self.grid = logits, quality, distribution, grid
-        self.source = source
-        self.whole: LevelResponse | None = None
-        self.raw_at: RawAt | None = None
-        self.decode: Callable[[Tensor, Tensor], Tensor] | None = None
-        self._boxes_at = boxes_at
-
-    def boxes_at(self, image: Tensor, location: Tensor) -> Tensor:
-        return self._boxes_at(image, location)
-
-    @cached_property
-    def boxes(self) -> Tensor:  # type: ignore[override]
-        batch, n = self.logits.shape[:2]
-        image = torch.arange(batch, device=self.logits.device).repeat_interleave(n)
-        location = torch.arange(n, device=self.logits.device).repeat(batch)
-        return self._boxes_at(image, location).view(batch, n, 4)
-
-    def split(self, counts: Sequence[int], grids: Sequence[tuple[int, int]]) -> list[LevelResponse]:
-        """Cut into levels of so many locations each; `joined` finds the whole again."""
-        levels: list[LevelResponse] = []
-        start = 0
-        for count, grid in zip(counts, grids, strict=True):
-            own = slice(start, start + count)
-
-            def at(image: Tensor, location: Tensor, start: int = start) -> Tensor:
-                return self._boxes_at(image, location + start)
-
-            quality = None if self.quality is None else self.quality[:, own]
-            source = None if self.source is None else self.source[:, own]
-            level = LazyResponse(self.logits[:, own], quality, None, grid, at, source)
-            level.whole = self
-            levels.append(level)
-            start += count
-        return levels
-
-
-def joined(levels: Sequence[LevelResponse]) -> LevelResponse:
-    """Levels as one response, their locations one after the other; without distributions."""
-    whole: LevelResponse | None = getattr(levels[0], 'whole', None)
-    counts = [level.logits.shape[1] for level in levels]
-    same = all(getattr(level, 'whole', None) is whole for level in levels)
-    if whole is not None and same and sum(counts) == whole.logits.shape[1]:
-        return whole
-    qualities = [level.quality for level in levels if level.quality is not None]
-
-    alike = all(getattr(level, 'raw_at', None) is not None for level in levels)
-
-    def at(image: Tensor, location: Tensor) -> Tensor:
-        order, parts, start = [], [], 0
-        for level, count in zip(levels, counts, strict=True):
-            own = ((location >= start) & (location < start + count)).nonzero().flatten()
-            if len(own):
-                order.append(own)
-                spots = (image[own], location[own] - start)
-                parts.append(level.raw_at(*spots) if alike else (level.boxes_at(*spots).float(),))  # type: ignore[attr-defined]
-            start += count
-        if not parts:
-            return levels[0].boxes_at(image, location)
-        place = torch.cat(order).argsort()
-        columns = [torch.cat(column)[place] for column in zip(*parts, strict=True)]
-        return levels[0].decode(*columns) if alike else columns[0]  # type: ignore[attr-defined]
-
-    return LazyResponse(
-        torch.cat([level.logits for level in levels], dim=1),
-        torch.cat(qualities, dim=1) if len(qualities) == len(levels) else None,
-        None,
-        (1, sum(counts)),
-        at,
-    )
-
 
 @lru_cache(maxsize=64)
 def level_priors(generator: Any, level: int, grid: tuple[int, int], device: torch.device) -> Tensor:
     """Priors of a level, (n, 2 or 4), kept: batches come in few sizes."""
     return generator.single_level_grid_priors(grid, level_idx=level, dtype=torch.float32, device=device)
+
+
+@lru_cache(maxsize=64)
+def all_priors(generator: Any, grids: tuple[tuple[int, int], ...], device: torch.device) -> Tensor:
+    """`level_priors` of all levels, one after the other."""
+    return torch.cat([level_priors(generator, level, grid, device) for level, grid in enumerate(grids)])
 
 
 def register_family(*head_types: type, levels_alike: bool = False) -> Callable[[Decode], Decode]:
@@ -275,34 +153,39 @@ def responses(head: Any, outputs: Sequence) -> list[LevelResponse]:
             f'{type(head).__name__} has no head family: add one with @register_family, see docs/extending.md'
         )
     cls_scores, bbox_preds = outputs[:2]
-    qualities = outputs[2] if len(outputs) > 2 else [None] * len(cls_scores)
-    levels: list[LevelResponse] = []
+    generator, device = head.prior_generator, cls_scores[0].device
+    grids = tuple((score.shape[-2], score.shape[-1]) for score in cls_scores)
+    priors = [level_priors(generator, level, grid, device) for level, grid in enumerate(grids)]
+    counts = [len(own) for own in priors]
+    logits, deltas = rows(cls_scores, counts), rows(bbox_preds, counts)
+    quality = rows(outputs[2], counts).squeeze(2) if len(outputs) > 2 else None
 
-    def decoded(bbox_pred: Tensor, priors: Tensor, level: int = 0) -> Tensor:
-        return decode(head, bbox_pred.float()[None], priors, level)[0]
+    def boxes_of(level: int) -> BoxesAt:
+        own, start = priors[level], sum(counts[:level])
 
-    for level, (cls_score, bbox_pred, quality) in enumerate(zip(cls_scores, bbox_preds, qualities, strict=True)):
-        batch, _, height, width = cls_score.shape
-        priors = level_priors(head.prior_generator, level, (height, width), cls_score.device)
-        n = len(priors)
-        bbox_pred = bbox_pred.permute(0, 2, 3, 1).reshape(batch, n, -1)
+        def at(image: Tensor, location: Tensor) -> Tensor:
+            return decode(head, deltas[image, location + start].float()[None], own[location], level)[0]
 
-        def raw_at(
-            image: Tensor, location: Tensor, bbox_pred: Tensor = bbox_pred, priors: Tensor = priors
-        ) -> tuple[Tensor, Tensor]:
-            return bbox_pred[image, location], priors[location]
+        return at
 
-        def boxes_at(image: Tensor, location: Tensor, raw_at: RawAt = raw_at, level: int = level) -> Tensor:
-            return decoded(*raw_at(image, location), level)
+    def alike_at(image: Tensor, location: Tensor) -> Tensor:
+        return decode(head, deltas[image, location].float()[None], all_priors(generator, grids, device)[location], 0)[0]
 
-        response = LazyResponse(
-            logits=cls_score.permute(0, 2, 3, 1).reshape(batch, n, -1),
-            quality=None if quality is None else quality.permute(0, 2, 3, 1).reshape(batch, n),
-            distribution=bbox_pred.reshape(batch, n, 4, -1) if bbox_pred.shape[-1] > 4 else None,
-            grid=(height, width),
-            boxes_at=boxes_at,
-        )
-        if decode in LEVELS_ALIKE:
-            response.raw_at, response.decode = raw_at, decoded
-        levels.append(response)
-    return levels
+    at = (
+        alike_at if decode in LEVELS_ALIKE else level_by_level([boxes_of(level) for level in range(len(grids))], counts)
+    )
+    whole = LazyResponse(logits, quality, None, (1, sum(counts)), at)
+    levels = whole.split(counts, grids)
+    if deltas.shape[2] > 4:
+        for level in levels:
+            own = slice(level.start, level.start + level.logits.shape[1])
+            level.distribution = deltas[:, own].unflatten(2, (4, -1))
+    return list(levels)
+
+
+def rows(maps: Sequence[Tensor], counts: Sequence[int]) -> Tensor:
+    """Per level (B, A·k, h, w) to (B, n, k) of all levels, n in the order (level, h, w, A): one copy."""
+    cells = [level.flatten(2).transpose(1, 2) for level in maps]  # (B, h·w, A·k), views
+    if len({level.shape[2] for level in cells}) > 1:
+        cells = [level.reshape(len(level), count, -1) for level, count in zip(cells, counts, strict=True)]
+    return torch.cat(cells, dim=1).view(len(cells[0]), sum(counts), -1)

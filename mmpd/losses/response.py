@@ -11,7 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torchvision.ops import box_iou, generalized_box_iou_loss
+from torchvision.ops import generalized_box_iou_loss
+
+from .overlap import pair_iou
 
 
 def quality_focal_bce(logits: Tensor, targets: Tensor, normaliser: Tensor, weights: Tensor | None = None) -> Tensor:
@@ -74,7 +76,7 @@ def spot_weights(confidence: Tensor, image: Tensor, boxes_guide: Tensor, gt_boxe
     if not len(image):
         return confidence
     best = [
-        box_iou(own, gt.to(own)).amax(dim=1) if len(gt) else own.new_zeros(len(own))
+        pair_iou(gt.to(own), own).amax(dim=0) if len(gt) else own.new_zeros(len(own))
         for own, gt in zip(boxes_guide.split(image.bincount(minlength=len(gt_boxes)).tolist()), gt_boxes, strict=True)
     ]
     return confidence * torch.cat(best).to(confidence)
@@ -89,8 +91,10 @@ def weighted_giou(boxes: Tensor, targets: Tensor, weights: Tensor, normaliser: T
     kept = weights > 0
     if not bool(kept.any()):
         return boxes.sum() * 0
-    losses = generalized_box_iou_loss(boxes[kept].float(), targets[kept].detach().float())
-    return (losses * weights[kept]).sum() / normaliser
+    if not bool(kept.all()):
+        boxes, targets, weights = boxes[kept], targets[kept], weights[kept]
+    losses = generalized_box_iou_loss(boxes.float(), targets.detach().float())
+    return (losses * weights).sum() / normaliser
 
 
 def distribution_kl(student: Tensor, guide: Tensor, weights: Tensor, normaliser: Tensor, temperature: float) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..align.alignment import Alignment
 from ..distill.step import Step
 from ..errors import ConfigError
-from ..heads.base import LevelResponse, joined
+from ..heads.response import LevelResponse, joined
 from ..losses import response as response_losses
 from .base import BoxTerm
 

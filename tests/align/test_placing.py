@@ -1,6 +1,6 @@
 """Where a student hears of the guide's objects: a loop over the definition, and small objects by hand."""
 
-from mmpd.align.placing import SPREAD, SPREAD_IOU, guide_objects, placed_responses, prior_boxes, spread
+from mmpd.align.placing import SPREAD, SPREAD_IOU, placed_responses, prior_boxes, spread
 from mmpd.align.plan import Level
 from mmpd.heads.assign import level_grids
 from mmpd.heads.base import LevelResponse, level_priors
@@ -83,29 +83,6 @@ def test_priors_are_those_of_the_head(family):
     assert torch.allclose(
         made if family != 'fcos' else centres, own[:, : made.shape[1] if family != 'fcos' else 2], atol=1e-4
     )
-
-
-def guide_of(grid, stride, spoken: dict[int, tuple[float, list[float]]]) -> LevelResponse:
-    """One level with one prior a cell that says nothing but what `spoken` names: location → (logit, box)."""
-    n = grid[0] * grid[1]
-    logits, boxes = torch.full((1, n, 2), -8.0), torch.zeros(1, n, 4)
-    for location, (logit, box) in spoken.items():
-        logits[0, location, 1], boxes[0, location] = logit, torch.tensor(box)
-    return LevelResponse(logits, boxes, None, None, grid)
-
-
-def test_speakers_of_an_object_are_counted_and_the_surest_comes_first():
-    one, close, other = [10.0, 10, 30, 30], [11.0, 11, 31, 31], [80.0, 80, 99, 99]
-    guide = guide_of((4, 4), 8, {1: (1.0, one), 2: (3.0, close), 5: (2.0, one), 9: (0.5, other), 3: (-3.0, one)})
-    (objects,) = guide_objects(guide)
-    assert objects.boxes.tolist() == [other, close]  # the least confident first
-    assert objects.counts.tolist() == [1, 3] and objects.speakers.tolist() == [9, 2, 5, 1]
-
-
-def test_an_image_without_objects_has_none():
-    guide = guide_of((4, 4), 8, {})
-    (objects,) = guide_objects(guide)
-    assert len(objects.boxes) == len(objects.speakers) == len(objects.counts) == 0
 
 
 @pytest.mark.parametrize('family', ['retina', 'gfl'])
