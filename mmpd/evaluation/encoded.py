@@ -48,7 +48,7 @@ def encoded_bytes(
         image = read_image(path)
         hr = cv2.resize(image, fit_size((image.shape[1], image.shape[0]), hr_size), interpolation=cv2.INTER_LINEAR)
         seen = reduce_hr(hr, ratio, made_small)
-        if coarse > 1:
+        if coarse > 1 and ratio > 1:  # HR images are not reduced
             few = (max(1, round(seen.shape[1] / coarse)), max(1, round(seen.shape[0] / coarse)))
             seen = cv2.resize(seen, few, interpolation=cv2.INTER_AREA)
         for text, (name, quality) in parsed.items():

@@ -83,6 +83,7 @@ def test_bytes_are_those_of_the_encoder_on_the_networks_pixels(tmp_path) -> None
         'raw': 16 * 12 * 3,
         'webp:80': len(cv2.imencode('.webp', carried, [cv2.IMWRITE_WEBP_QUALITY, 80])[1]),
     }
+    assert encoded_bytes([tmp_path / 'a.png'], (64, 48), Fraction(1), 'area+coarse:2', ['raw']) == {'raw': hr.nbytes}
     for bad in ('jpeg', 'png:3', 'jpeg:0', 'webp:high', 'raw:3'):
         with pytest.raises(ConfigError, match='--encode'):
             parse_codec(bad)
