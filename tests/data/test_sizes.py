@@ -7,6 +7,7 @@ from mmpd.data.pair import ReduceResolution
 from mmpd.data.sizes import lr_size
 from mmpd.det.task import DetectionTask
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -53,3 +54,13 @@ def test_the_size_is_what_the_reduction_makes(ratio, size):
 @pytest.mark.parametrize('ratio', ['3/2', '4/3', '3'])
 def test_the_cost_is_counted_at_that_size(ratio):
     assert student(ratio, (1000, 600)).image_size == lr_size((1000, 600), Fraction(ratio))
+
+
+def test_a_file_of_the_few_pixels_of_coarse_becomes_the_image_of_the_training():
+    """A camera of 20x15 pixels, a grid of 40x30: the deploy config enlarges as the training did."""
+    hr = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
+    seen = ReduceResolution('2', operator='area+coarse:2')(dict(img=hr))['img']
+    camera = cv2.resize(cv2.resize(hr, (40, 30), interpolation=cv2.INTER_AREA), (20, 15), interpolation=cv2.INTER_AREA)
+    stage = student('2', (80, 60))
+    (resize,) = (step for step in stage.task.deploy_pipeline(stage) if step['type'] == 'Resize')
+    assert (Resize(scale=resize['scale'], keep_ratio=resize['keep_ratio'])(dict(img=camera))['img'] == seen).all()
