@@ -108,3 +108,14 @@ def test_in_a_terminal_one_line_stays_below_what_is_printed():
         print('a warning')
     text = re.sub(r'\x1b\[[0-9;?]*[A-Za-z]', '', screen.getvalue())
     assert 'a warning\n' in text and max(map(len, re.split(r'[\r\n]+', text))) <= 100
+
+
+@pytest.mark.parametrize('width', [60, 80, 200])
+def test_in_a_narrow_terminal_the_losses_are_cut_and_nothing_before_them(width):
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=width, legacy_windows=False)
+    with live.training_line('student', console) as hook:
+        hook.show(0.5, 'epoch 10/20, 50%, 1:02:03 left, ' + 'response_bbox 0.25 ' * 12)
+    lines = re.split(r'[\r\n]+', re.sub(r'\x1b\[[0-9;?]*[A-Za-z]', '', screen.getvalue()))
+    (line,) = {line for line in lines if 'epoch 10' in line}
+    assert re.match(r'student +\S{12} epoch 10/20, 50%, 1:02:03 left', line) and len(line) <= width
