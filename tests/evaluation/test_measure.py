@@ -130,7 +130,7 @@ def test_options_that_do_not_fit_the_config_are_one_line_that_names_them(tmp_pat
 def test_a_value_from_the_environment_is_taken_without_a_word(tmp_path, monkeypatch):
     monkeypatch.setenv('MMPD_TEST_ROOT', 'here')
     (tmp_path / 'c.py').write_text("root = '{{$MMPD_TEST_ROOT:there}}'")
-    logger, heard = MMLogger.get_instance('words', log_level='INFO'), []
+    logger, heard = MMLogger.get_instance('words_of_the_environment', log_level='INFO'), []
     logger.addFilter(lambda record: heard.append(record.getMessage()))
     assert read_config(tmp_path / 'c.py').root == 'here'
     logger.info('this one')
