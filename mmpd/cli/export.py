@@ -47,6 +47,8 @@ def run(args: argparse.Namespace) -> None:
     from .. import register  # noqa: F401
     from ..io.deploy_folder import find_source
     from ..io.export import OPSET, export
+    from ..io.pack import pack_weights
+    from ..io.quantise import quantise, side_by_side
     from ..report.deploy import export_table, precision_table
 
     MMLogger.get_instance('export', log_level='WARNING')
@@ -63,15 +65,11 @@ def run(args: argparse.Namespace) -> None:
         file, single, batch = result.openvino
         console.print(f'{file}: OpenVINO, the same graph. One by one: {single}; in batches: {batch}', markup=False)
     console.print(export_table(result.latencies))
+    others = {}
     if args.int8:
-        from ..io.quantise import quantise
-
-        console.print(precision_table(quantise(source, result)))
+        others['int8'] = quantise(source, result)
     if args.pack:
-        from ..io.export import test_images
-        from ..io.pack import pack_weights
-        from ..io.quantise import side_by_side
-
-        packed = result.onnx.with_suffix('.packed.onnx')
-        pack_weights(result.onnx, packed)
-        console.print(precision_table(side_by_side(source, result, {'packed': packed}, test_images(source))))
+        others['packed'] = result.onnx.with_suffix('.packed.onnx')
+        pack_weights(result.onnx, others['packed'])
+    if others:
+        console.print(precision_table(side_by_side(source, result, others)))

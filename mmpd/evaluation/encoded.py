@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from ..errors import ConfigError
-from ..runtime.degrade import carried
+from ..runtime.degrade import carried, few_pixels
 from ..runtime.images import fit_size, read_image
 from .predict import reduce_hr
 
@@ -48,9 +48,8 @@ def encoded_bytes(
         image = read_image(path)
         hr = cv2.resize(image, fit_size((image.shape[1], image.shape[0]), hr_size), interpolation=cv2.INTER_LINEAR)
         seen = reduce_hr(hr, ratio, made_small)
-        if coarse > 1 and ratio > 1:  # HR images are not reduced
-            few = (max(1, round(seen.shape[1] / coarse)), max(1, round(seen.shape[0] / coarse)))
-            seen = cv2.resize(seen, few, interpolation=cv2.INTER_AREA)
+        if ratio > 1:  # HR images are not reduced
+            seen = few_pixels(seen, coarse)
         for text, (name, quality) in parsed.items():
             sums[text] += seen.nbytes if name == 'raw' else _size(seen, name, quality)
     return {text: total / len(images) for text, total in sums.items()}

@@ -23,7 +23,7 @@ from ..errors import CheckpointError, ConfigError, DataError
 from ..evaluation.measure import network_of
 from ..evaluation.predict import Predictor, TorchBackend, build_network
 from ..runtime.backends import Raw, import_openvino
-from ..runtime.description import METADATA_KEY, Description
+from ..runtime.description import METADATA_KEY, PACKED_KEY, Description
 from ..runtime.detector import Backend, Detector, Prediction
 from ..runtime.images import Prepared
 from .agreement import Agreement, Cuts, Found, compare
@@ -196,7 +196,15 @@ def write_onnx(model: Any, description: Description, file: Path, simplify: bool 
     content = onnx.load(file)
     if simplify:
         content = onnxslim.slim(content)
-    onnx.helper.set_model_props(content, {METADATA_KEY: description.to_json()})
+    save_onnx(content, description, file)
+
+
+def save_onnx(content: Any, description: Description, file: str | Path, packed: bool = False) -> None:
+    """Write a graph with its description inside, and whether its weights are packed (see `pack.py`)."""
+    import onnx
+
+    marks = {PACKED_KEY: '1'} if packed else {}
+    onnx.helper.set_model_props(content, {METADATA_KEY: description.to_json(), **marks})
     onnx.checker.check_model(content)
     onnx.save(content, file)
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..runtime.description import METADATA_KEY, PACKED_KEY, Description
+from ..runtime.description import METADATA_KEY, Description
+from .export import save_onnx
 
 PACKED_NODES = ('Conv', 'Gemm', 'MatMul')
 LEAST = 1024
@@ -18,7 +19,10 @@ def pack_weights(source: str | Path, target: str | Path) -> None:
     """Write `target`: every large weight w of `source` as round(w / s) in int8, s = max |w| / 127 of its first axis.
 
     The graph multiplies them back (`DequantizeLinear`), so every runtime of opset 13 or later computes in float32.
-    The description inside stays, but for the name of the file. ours.
+    The description inside stays, but for the name of the file. Ours.
+
+    Args:
+        source: written by `export`.
     """
     import onnx
     from onnx import helper, numpy_helper
@@ -36,18 +40,12 @@ def pack_weights(source: str | Path, target: str | Path) -> None:
         scale = np.where(largest > 0, largest / 127, 1).astype(np.float32)
         codes = np.rint(weight / scale.reshape(-1, *[1] * (weight.ndim - 1))).astype(np.int8)
         names = [f'{tensor.name}.codes', f'{tensor.name}.scale']
-        tensors += [
-            numpy_helper.from_array(np.asarray(part), name) for part, name in zip((codes, scale), names, strict=True)
-        ]
+        tensors += [numpy_helper.from_array(codes, names[0]), numpy_helper.from_array(scale, names[1])]
         nodes.append(helper.make_node('DequantizeLinear', names, [tensor.name], axis=0))
     nodes += graph.node
     for kept, field in ((tensors, graph.initializer), (nodes, graph.node)):
         del field[:]
         field.extend(kept)
-    inside = {entry.key: entry.value for entry in content.metadata_props}
-    if METADATA_KEY in inside:
-        description = Description.from_json(inside[METADATA_KEY], str(source))
-        inside[METADATA_KEY] = dataclasses.replace(description, onnx=Path(target).name).to_json()
-    helper.set_model_props(content, {**inside, PACKED_KEY: '1'})
-    onnx.checker.check_model(content)
-    onnx.save(content, target)
+    [inside] = (entry.value for entry in content.metadata_props if entry.key == METADATA_KEY)
+    description = Description.from_json(inside, str(source))
+    save_onnx(content, dataclasses.replace(description, onnx=Path(target).name), target, packed=True)

@@ -1,4 +1,4 @@
-"""Static int8 of an exported file (ONNX Runtime), calibrated on training images, with its AP beside that of fp32."""
+"""Static int8 of an exported file (ONNX Runtime), calibrated on training images; AP of any precision beside fp32's."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ from mmengine.registry import init_default_scope
 from ..chain.datasets import innermost
 from ..errors import ConfigError
 from ..evaluation.deployed import measure_detector
-from ..runtime.description import METADATA_KEY
 from ..runtime.detector import Detector
 from .deploy_folder import Source
-from .export import Exported, Latency, latency
+from .export import Exported, Latency, latency, save_onnx, test_images
 
 CALIBRATION_IMAGES = 100
 LAYERS = ('Conv', 'Gemm')  # boxes, scores and NMS stay in fp32
@@ -36,8 +35,8 @@ class Precision:
 
 def quantise(
     source: Source, exported: Exported, images: Sequence[str | Path] | None = None, keep_float: Sequence[str] = ()
-) -> list[Precision]:
-    """Write `<name>.int8.onnx` beside the fp32 file and measure both.
+) -> Path:
+    """Write `<name>.int8.onnx` beside the fp32 file.
 
     Args:
         images: to calibrate on; default: `CALIBRATION_IMAGES` of the source's training set, evenly spaced.
@@ -46,6 +45,7 @@ def quantise(
     Raises:
         ConfigError: no training images are known.
     """
+    import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
     detector = Detector(exported.onnx, exported.latencies[-1].threads, source='hr' if source.bench else 'lr')
@@ -76,23 +76,18 @@ def quantise(
         )
     finally:
         root.setLevel(level)
-    _describe(target, detector)
-    return side_by_side(source, exported, {'int8': target}, paths)
+    description = dataclasses.replace(detector.description, onnx=target.name)
+    save_onnx(onnx.load(target), description, target)
+    return target
 
 
-def side_by_side(
-    source: Source, exported: Exported, others: Mapping[str, Path], images: Sequence[str | Path]
-) -> list[Precision]:
-    """AP on the test set, latency and size of the fp32 file, then of the `others`.
-
-    Args:
-        images: to take the time on.
-    """
+def side_by_side(source: Source, exported: Exported, others: Mapping[str, Path]) -> list[Precision]:
+    """AP on the test set, latency and size of the fp32 file, then of the `others`, by name."""
     config, threads = source.bench or source.deploy, exported.latencies[-1].threads
-    found = []
+    images, found = test_images(source)[:30], []
     for name, file in {'fp32': exported.onnx, **others}.items():
         one = Detector(file, threads, source='hr' if source.bench else 'lr')
-        prepared = [one.prepare(path) for path in images[:30]]
+        prepared = [one.prepare(path) for path in images]
         time = latency(name, one.backend, prepared, threads)
         found.append(Precision(name, measure_detector(one, config).metrics, time, file.stat().st_size))
     return found
@@ -105,15 +100,6 @@ def _inputs(detector: Detector, paths: Sequence[str | Path]) -> Iterator[dict[st
             width, height = detector.description.fixed
             image = np.pad(image, ((0, height - image.shape[0]), (0, width - image.shape[1]), (0, 0)))
         yield dict(images=image[None], sizes=np.array([image.shape[:2]], np.int64))
-
-
-def _describe(file: Path, detector: Detector) -> None:
-    import onnx
-
-    content = onnx.load(file)
-    description = dataclasses.replace(detector.description, onnx=file.name)
-    onnx.helper.set_model_props(content, {METADATA_KEY: description.to_json()})
-    onnx.save(content, file)
 
 
 def training_images(source: Source) -> list[str]:

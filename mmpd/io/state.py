@@ -56,6 +56,7 @@ def load_into(module: nn.Module, path: PathLike, partial: bool = False, part: st
         raise CheckpointError(f'{path}: {error}') from error
     if partial:
         _adapt(module, state)
+        rename_to_first_neck(module, state)
         move_to_finer_pyramid(module, state)
     report = compare(module, state)
     if not partial and report.mismatched:
@@ -86,17 +87,23 @@ def _adapt(module: nn.Module, state: dict[str, Tensor]) -> None:
 _NECK_CONV = re.compile(r'neck\.(?:0\.)?(?:lateral|fpn)_convs\.(\d+)\.')
 
 
+def rename_to_first_neck(module: nn.Module, state: dict[str, Tensor]) -> None:
+    """Where `module` has several necks and `state` one, give that one the name of the first, in place."""
+    if any(key.startswith('neck.0.') for key in module.state_dict()) and not any(
+        key.startswith('neck.0.') for key in state
+    ):
+        for key in [key for key in state if key.startswith('neck.')]:
+            state[key.replace('neck.', 'neck.0.', 1)] = state.pop(key)
+
+
 def move_to_finer_pyramid(module: nn.Module, state: dict[str, Tensor]) -> None:
     """Where `module`'s FPN starts finer than that of `state`, move the neck's convolutions to the backbone levels that
-    they were trained on, in place; and where it is the first of several necks, under its name there.
+    they were trained on, in place.
 
     Index 0 is the finest level of either, so by name every lateral convolution would meet another width, and be left
     out. What is finer than the file starts from the file's finest 3×3 convolution.
     """
     own = module.state_dict()
-    if any(key.startswith('neck.0.') for key in own) and not any(key.startswith('neck.0.') for key in state):
-        for key in [key for key in state if key.startswith('neck.')]:
-            state[key.replace('neck.', 'neck.0.', 1)] = state.pop(key)
     have, want = _lateral_widths(state), _lateral_widths(own)
     shift = len(want) - len(have)
     if shift <= 0 or not have or want[shift:] != have:

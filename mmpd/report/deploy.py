@@ -1,4 +1,4 @@
-"""Tables of an export: latencies, and int8 beside fp32."""
+"""Tables of an export: latencies, and other precisions beside fp32."""
 
 from __future__ import annotations
 

@@ -80,9 +80,8 @@ def training_line(name: str, console: Console | None = None) -> Iterator[LineHoo
     if not console.is_terminal:
         yield LineHook(lambda _, text: console.print(f'{name}: {text}', markup=False, soft_wrap=True), EVERY)
         return
-    text = Column(
-        no_wrap=True, overflow='ellipsis', ratio=1
-    )  # what is too long loses its end, and nothing else shrinks
+    # what is too long loses its end, and nothing else shrinks
+    text = Column(no_wrap=True, overflow='ellipsis', ratio=1)
     bar = Progress(
         TextColumn('[bold]{task.description}[/bold]', table_column=Column(no_wrap=True, min_width=len(name))),
         BarColumn(12, table_column=Column(min_width=12)),

@@ -56,10 +56,14 @@ def coarse(image: np.ndarray, factor: float) -> np.ndarray:
     on the grid that the network is to have all the same. It is how a native image of that size is brought to the grid.
     """
     height, width = image.shape[:2]
-    few = (max(1, round(width / factor)), max(1, round(height / factor)))
-    return cv2.resize(
-        cv2.resize(image, few, interpolation=cv2.INTER_AREA), (width, height), interpolation=cv2.INTER_LINEAR
-    )
+    return cv2.resize(few_pixels(image, factor), (width, height), interpolation=cv2.INTER_LINEAR)
+
+
+def few_pixels(image: np.ndarray, factor: float) -> np.ndarray:
+    """What `coarse` enlarges: what was carried."""
+    height, width = image.shape[:2]
+    size = (max(1, round(width / factor)), max(1, round(height / factor)))
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
 
 STEPS: dict[str, tuple[Step, tuple[float, float] | None]] = {

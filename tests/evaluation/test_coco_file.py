@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import logging
 from pathlib import Path
 
 from mmpd.chain.datasets import class_names, with_pipeline
@@ -120,6 +121,6 @@ def test_what_ignored_may_be():
 def test_a_file_is_opened_without_a_word(tmp_path, capsys):
     heard = []
     logger = MMLogger.get_instance('words_of_a_file', log_level='WARNING')
-    logger.addFilter(lambda record: heard.append(record.getMessage()) if record.levelno >= 20 else False)
+    logger.addFilter(lambda record: heard.append(record.getMessage()) if record.levelno >= logging.INFO else False)
     DATASETS.build(with_pipeline(coco_file(tmp_path), []))
     assert capsys.readouterr().out == '' and heard == []

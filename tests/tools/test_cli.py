@@ -128,14 +128,14 @@ def test_infer_on_lr_and_on_hr_images(trained, tmp_path, capsys) -> None:
 
 def test_export_and_infer_without_weights(trained, tmp_path, capsys) -> None:
     chain, work = trained
-    assert tool('export').main([str(work / 'student'), '--out', str(tmp_path / 'deploy'), '--int8']) == 0
+    assert tool('export').main([str(work / 'student'), '--out', str(tmp_path / 'deploy'), '--int8', '--pack']) == 0
     said = capsys.readouterr().out
-    assert 'same as PyTorch' in said and 'opset 17' in said and 'int8' in said
+    assert 'same as PyTorch' in said and 'opset 17' in said and 'int8' in said and 'packed' in said
     assert {path.name for path in (tmp_path / 'deploy').iterdir()} == {
-        'student.onnx', 'student.int8.onnx', 'student.pth', 'deploy.py', 'deploy.json',
+        'student.onnx', 'student.int8.onnx', 'student.packed.onnx', 'student.pth', 'deploy.py', 'deploy.json',
     }  # fmt: skip
     image = str(chain.parent / 'voc/JPEGImages/test_0.jpg')
-    for model in ('deploy', 'deploy/student.onnx', 'deploy/student.int8.onnx'):
+    for model in ('deploy', *(f'deploy/student{kind}.onnx' for kind in ('', '.int8', '.packed'))):
         arguments = [
             str(tmp_path / model),
             image,
