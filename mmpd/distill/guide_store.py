@@ -24,8 +24,8 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 BLOCK = 64
-SPARE = 0.1
-"""Share of the disk that is left free."""
+SPARE = 2**31
+"""Bytes of the disk that are left free, for checkpoints and logs."""
 TEMPORARY = '.writing-'
 OLD = 3600.0
 """Seconds after which a temporary file is that of a process that was killed."""
@@ -39,7 +39,7 @@ class GuideStore:
         guide: digest of the guide, see `Frozen.digest`.
 
     Attributes:
-        writing: False once a file could not be written, or the disk is nearly full: training goes on without.
+        writing: False once a file could not be written, or the disk has less than `SPARE` left: training goes on.
     """
 
     def __init__(self, folder: str | os.PathLike, guide: str) -> None:
@@ -82,9 +82,8 @@ class GuideStore:
             )
 
     def _check_space(self) -> None:
-        usage = shutil.disk_usage(self.folder)
-        if usage.free < SPARE * usage.total:
-            raise OSError(f'less than {SPARE:.0%} of the disk is free')
+        if shutil.disk_usage(self.folder).free < SPARE:
+            raise OSError(f'less than {SPARE / 2**30:g} GiB of the disk are free')
 
 
 def _encode(output: Any) -> bytes:

@@ -105,7 +105,7 @@ def test_leftovers_of_killed_writers_go_and_those_of_living_ones_stay(tmp_path):
 
 def test_a_full_disk_stops_the_writing_and_not_the_training(tmp_path, monkeypatch):
     usage = namedtuple('usage', 'total used free')
-    monkeypatch.setattr(shutil, 'disk_usage', lambda folder: usage(100, 95, 5))
+    monkeypatch.setattr(shutil, 'disk_usage', lambda folder: usage(2**40, 2**40 - 2**30, 2**30))
     distiller = build_distiller(tmp_path, guide_cache_dir=str(tmp_path / 'cache'))
     first_losses(distiller)
     first_losses(distiller)
