@@ -123,8 +123,7 @@ def spread(
     owner = few.new_full((placed.numel(),), len(few)).scatter_reduce(0, place[kept], which[kept], 'amin')
     kept &= which == owner[place]  # of equal overlaps the first
     which, place, near = few[which[kept]], place[kept], near[kept]
-    order = near.argsort(descending=True, stable=True)
-    order = order[which[order].argsort(stable=True)]
+    order = (2.0 * which.double() - near).argsort(stable=True)  # by object, then by nearness in [0, 1]: exact in double
     which, place = which[order], place[order]
     found = which.bincount(minlength=len(counts))
     rank = torch.arange(len(which), device=which.device) - (found.cumsum(0) - found)[which]

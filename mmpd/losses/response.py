@@ -15,8 +15,13 @@ from torchvision.ops import generalized_box_iou_loss
 
 from .overlap import pair_iou
 
+PIECE = 2**16
+"""Scores that the class loss looks at together on a CPU: its ten maps of them stay in the cache."""
 
-def quality_focal_bce(logits: Tensor, targets: Tensor, normaliser: Tensor, weights: Tensor | None = None) -> Tensor:
+
+def quality_focal_bce(
+    logits: Tensor, targets: Tensor, normaliser: Tensor, weights: Tensor | None = None, as_logits: bool = False
+) -> Tensor:
     """Σ w · (t - σ(z))² · BCE(z, t) / normaliser (quality focal loss, Li et al. 2020, eq. 5, with guide scores as t).
 
     Zero where student and guide agree, which plain BCE to soft targets is not.
@@ -25,30 +30,48 @@ def quality_focal_bce(logits: Tensor, targets: Tensor, normaliser: Tensor, weigh
         logits: (B, n, C) student. targets: (B, n, C) guide scores in [0, 1].
         normaliser: scalar > 0, the sum of the kept weights of the boxes.
         weights: (B, n); None: 1 everywhere.
+        as_logits: the targets are the guide's logits, of whose scores no map is made.
     """
-    factors = None if weights is None else weights.detach().float()[..., None]
-    return _QualityFocal.apply(logits.float(), targets.float().detach(), factors) / normaliser
+    factors = None if weights is None else weights.detach()
+    return _QualityFocal.apply(logits, targets.detach(), factors, as_logits) / normaliser
 
 
 class _QualityFocal(torch.autograd.Function):
-    """Σ w · (t - σ(z))² · BCE(z, t). Its gradient is made on the way: autograd would keep eight maps."""
+    """Σ w · (t - σ(z))² · BCE(z, t), in float32. Its gradient is made on the way: autograd would keep eight maps."""
 
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, targets: Tensor, factors: Tensor | None) -> Tensor:
-        scores = logits.sigmoid()
-        gap = scores - targets
-        bce = F.binary_cross_entropy_with_logits(logits, targets, reduction='none')
-        focus = gap.square()
-        weighted = bce if factors is None else bce * factors
-        if ctx.needs_input_grad[0]:
-            gradient = (2 * gap).mul_(scores).mul_(1 - scores).mul_(weighted)
-            ctx.save_for_backward(gradient.add_(focus * gap if factors is None else focus * gap * factors))
-        return (focus * weighted).sum()
+    def forward(ctx: Any, logits: Tensor, targets: Tensor, factors: Tensor | None, as_logits: bool) -> Tensor:
+        kind = torch.float64 if logits.dtype == torch.float64 else torch.float32
+        classes = logits.shape[-1]
+        total, parts = logits.new_zeros((), dtype=kind), [logits.reshape(-1, classes), targets.reshape(-1, classes)]
+        if factors is not None:
+            parts.append(factors.reshape(-1, 1))
+        gradient = torch.empty_like(parts[0], dtype=kind) if ctx.needs_input_grad[0] else None
+        step = len(parts[0]) if logits.is_cuda else max(PIECE // classes, 1)
+        for start in range(0, len(parts[0]), max(step, 1)):
+            own = slice(start, start + step)
+            z, t, *factor = (part[own].to(kind) for part in parts)
+            t = t.sigmoid() if as_logits else t
+            scores = z.sigmoid()
+            gap = scores - t
+            bce = F.binary_cross_entropy_with_logits(z, t, reduction='none')
+            focus = gap.square()
+            if factor:
+                bce.mul_(factor[0])
+            total += (focus * bce).sum()
+            if gradient is not None:
+                # d/dz of the focus: 2 · gap · σ · (1 - σ), of the BCE: gap
+                slope = torch.addcmul(scores, scores, scores, value=-1).mul_(bce).mul_(2)
+                slope.add_(focus.mul_(factor[0]) if factor else focus)
+                torch.mul(slope, gap, out=gradient[own])
+        if gradient is not None:
+            ctx.save_for_backward(gradient.view(logits.shape))
+        return total
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, outer: Tensor) -> tuple[Tensor, None, None]:
-        return ctx.saved_tensors[0] * outer, None, None
+    def backward(ctx: Any, outer: Tensor) -> tuple[Tensor, None, None, None]:
+        return ctx.saved_tensors[0] * outer, None, None, None
 
 
 def location_weights(scores: Tensor, boxes_guide: Tensor, gt_boxes: list[Tensor], threshold: float) -> Tensor:

@@ -94,12 +94,13 @@ class ResponseTerm(BoxTerm):
         emphasis: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Of all levels as one; emphasis (B, n)."""
-        targets = guide.logits.float().sigmoid()
         losses = {
-            'cls': response_losses.quality_focal_bce(student.logits, targets, normaliser, emphasis),
+            'cls': response_losses.quality_focal_bce(
+                student.logits, guide.logits, normaliser, emphasis, as_logits=True
+            ),
         }
         if student.quality is not None and guide.quality is not None:
-            heard = targets.amax(dim=2)
+            heard = guide.best.float().sigmoid()
             losses['quality'] = response_losses.quality_focal_bce(
                 student.quality[..., None],
                 guide.quality.float().sigmoid()[..., None],

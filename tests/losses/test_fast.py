@@ -40,6 +40,22 @@ def test_quality_focal_bce(weighted, scale):
     )
 
 
+@pytest.mark.parametrize('weighted', [False, True])
+def test_quality_focal_bce_in_pieces_and_of_logits(weighted, monkeypatch):
+    """Many classes are looked at piece by piece; the guide's scores are made on the way."""
+    monkeypatch.setattr('mmpd.losses.response.PIECE', 60)
+    student, guide = maps(2, 50, 4, scale=3.0)
+    weights = torch.rand(2, 50) if weighted else None
+    same(
+        lambda z: quality_focal_bce(z, guide, torch.tensor(7.0), weights, as_logits=True),
+        lambda z: reference.quality_focal_bce(z, guide.sigmoid(), torch.tensor(7.0), weights),
+        student,
+    )
+    double = maps(2, 3, 4, scale=3.0)[0].double().requires_grad_()
+    target, factors = torch.rand(2, 3, 4).double(), torch.rand(2, 3).double()
+    assert torch.autograd.gradcheck(lambda z: quality_focal_bce(z, target, torch.tensor(7.0), factors), [double])
+
+
 @pytest.mark.parametrize('padded', [False, True])
 @pytest.mark.parametrize('scale', [1e-3, 1.0, 1e3])
 def test_pkd(padded, scale):
