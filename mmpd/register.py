@@ -4,13 +4,20 @@ Importing it also makes mmengine load and resume through mmpd.io, and find `mmpd
 """
 
 import contextlib as _contextlib
+import gc as _gc
 import io as _io
 import warnings as _warnings
 
 from pycocotools import coco as _coco
 
+from .compat.late_imgaug import late_imgaug as _late_imgaug
+
+# Imports make a million objects that stay: looking through them for garbage, now and at each of mmengine's collections,
+# costs seconds of a start.
+_collecting = _gc.isenabled()
+_gc.disable()
 # The host prints a line for each optional package that it does not find, at the start of every tool.
-with _contextlib.redirect_stdout(_io.StringIO()), _warnings.catch_warnings():
+with _late_imgaug(), _contextlib.redirect_stdout(_io.StringIO()), _warnings.catch_warnings():
     _warnings.simplefilter('ignore')
     from .compat import mmengine_configs
     from .compat.mmengine_loading import install_safe_loading
@@ -33,6 +40,9 @@ with _contextlib.redirect_stdout(_io.StringIO()), _warnings.catch_warnings():
     from .modules import timm_backbone
     from .terms import adversarial, crkd, feature, fsr, isrd, response, roi
 
+_gc.freeze()
+if _collecting:
+    _gc.enable()
 install_safe_loading()
 mmengine_configs.install()
 # AFP decodes whole batches with the head's own coder, which works and is what it warns of.

@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.markup import escape
 from torch import nn
 
+from ..align.positives import N_IMAGES
 from ..chain.detector import drop_pretrained
 from ..chain.stage import Stage
 from ..chain.stage_config import init_file, stage_config
@@ -39,6 +40,8 @@ from .runner import runner_findings
 from .step import input_sizes, loss_findings, loss_rows
 
 N_BATCHES = 4
+QUICK = 50
+"""Training images on which the quick form counts positives and tries the oracle guide."""
 WILD = 1e4
 """No initialiser makes a weight of this size."""
 SURE = 0.1
@@ -46,18 +49,24 @@ SURE = 0.1
 
 
 def check_stages(
-    stages: Iterable[Stage], checkpoints: Mapping[str, str] | None = None, device: str = 'cpu'
+    stages: Iterable[Stage],
+    checkpoints: Mapping[str, str] | None = None,
+    device: str = 'cpu',
+    images: int = N_IMAGES,
 ) -> list[StageCheck]:
     """Check stages of a chain; nothing is written, and every problem becomes a finding.
 
     Args:
         checkpoints: stage → file with trained weights. A stage whose guide has none is checked with a random guide.
         device: where the one step runs.
+        images: on which positives are counted.
     """
-    return [check_stage(stage, checkpoints or {}, device) for stage in stages]
+    return [check_stage(stage, checkpoints or {}, device, images) for stage in stages]
 
 
-def check_stage(stage: Stage, checkpoints: Mapping[str, str], device: str = 'cpu') -> StageCheck:
+def check_stage(
+    stage: Stage, checkpoints: Mapping[str, str], device: str = 'cpu', images: int = N_IMAGES
+) -> StageCheck:
     """Check one stage, see `check_stages`."""
     name = stage.name
     checkpoints = {**{other.name: other.given for other in stage.needs if other.given}, **checkpoints}
@@ -83,12 +92,12 @@ def check_stage(stage: Stage, checkpoints: Mapping[str, str], device: str = 'cpu
                 check_classes(guide_file, stage.task.classes(stage))
             model = build_stage(config, guide_file, init_file(stage, checkpoints)).to(device)
             check.findings += runner_findings(config, model, data.dataset)
-            check_pyramids(check, model, float(stage.ratio), data)
+            check_pyramids(check, model, float(stage.ratio), data, images)
             batches = real_batches(data, config, N_BATCHES)
             check.inputs = input_sizes(model, batches[0])
             verify_queries(model, batches[0], name)
             verify_batch(model.train(), batches[0], name)
-            check.losses, unreached = loss_rows(model, batches)
+            check.losses, unreached = loss_rows(model, batches, guide_file is not None)
             sure = guide_file is not None and guide_confidence(model, batches) >= SURE
             check.findings += loss_findings(check.losses, unreached, name, sure, getattr(model, 'own_loss_weight', 1.0))
     return check
@@ -101,7 +110,7 @@ def preflight(stages: Sequence[Stage], checkpoints: Mapping[str, str], console: 
         ConfigError: with every error found.
     """
     begin = time.time()
-    checks = check_stages(stages, checkpoints, 'cuda' if torch.cuda.is_available() else 'cpu')
+    checks = check_stages(stages, checkpoints, 'cuda' if torch.cuda.is_available() else 'cpu', QUICK)
     errors = [str(finding) for check in checks for finding in check.errors]
     if errors:
         raise ConfigError('the preflight found (--no-check trains anyway)\n  ' + '\n  '.join(errors))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 from ..align.alignment import Alignment
 from ..align.oracle import oracle_check
 from ..align.plan import AlignmentPlan, Level
-from ..align.positives import annotated_images, count_positives
+from ..align.positives import N_IMAGES, annotated_images, count_positives
 from ..distill.view import NetworkView, view_of
 from ..hooks.afp_hook import verify_alignment, verify_strides
 from .data import TrainData, fitting_sizes, uncovered
@@ -21,18 +22,19 @@ BIG_SHARE = 0.3
 """Share of the training boxes from which a gap between the pyramids is a warning."""
 
 
-def check_pyramids(check: StageCheck, model: Any, ratio: float, data: TrainData) -> None:
+def check_pyramids(check: StageCheck, model: Any, ratio: float, data: TrainData, n_images: int = N_IMAGES) -> None:
     """Level tables, the plan on a dummy batch, gaps between the pyramids, and the heads' decoding, put into `check`.
 
     Args:
         model: a Distiller with a guide, or a plain network. ratio: HR side / side of the images that it trains on.
+        n_images: training images on which positives are counted.
     """
     alignment = getattr(model, 'alignment', None)
     if alignment is None:
-        check.levels['student'] = _alone(check.name, view_of(model), ratio, data)
+        check.levels['student'] = _alone(check.name, view_of(model), ratio, data, n_images)
     else:
         verify_alignment(alignment, _dummy_size(alignment), model.data_preprocessor.divisor)
-        _pair(check, alignment, ratio, data)
+        _pair(check, alignment, ratio, data, n_images)
         _gaps(check, data)
         check.adapters = _adapters(model.terms)
     check.below_cell = data.tiny(ratio * check.levels['student'][0].level.stride)
@@ -42,13 +44,13 @@ def check_pyramids(check: StageCheck, model: Any, ratio: float, data: TrainData)
         check.findings += [finding for finding in found if finding]
 
 
-def _alone(name: str, view: NetworkView, ratio: float, data: TrainData) -> list[LevelRow]:
+def _alone(name: str, view: NetworkView, ratio: float, data: TrainData, n_images: int) -> list[LevelRow]:
     """The pyramid of a network without a guide."""
     side = view.probe_side or 256
     _, shapes = view.probe(side, side)
     verify_strides(name, view, shapes, side)
     levels = view.levels(shapes)
-    counts = count_positives(view.head, levels, annotated_images(data.dataset))
+    counts = count_positives(view.head, levels, annotated_images(data.dataset, n_images))
     return _rows(levels, shapes, ratio, data, {}, counts)
 
 
@@ -58,12 +60,12 @@ def _dummy_size(alignment: Alignment) -> tuple[int, int]:
     return (side, side) if side else (97, 161)
 
 
-def _pair(check: StageCheck, alignment: Alignment, ratio: float, data: TrainData) -> None:
+def _pair(check: StageCheck, alignment: Alignment, ratio: float, data: TrainData, n_images: int) -> None:
     """Both pyramids, and where an oracle guide is heard."""
     plan, guide_ratio = alignment.plan, ratio / float(alignment.ratio)
-    images = list(annotated_images(data.dataset))
+    images = list(annotated_images(data.dataset, n_images))
     alignment.positives = count_positives(alignment.student.head, plan.student, images)
-    check.oracle = oracle_check(alignment, images[:: len(images) // N_ORACLE + 1])
+    check.oracle = oracle_check(alignment, images[:: max(math.ceil(len(images) / N_ORACLE), 1)])
     check.findings += _oracle_findings(check)
     of_student, of_guide = _partners(plan)
     check.levels['student'] = _rows(plan.student, alignment.student_feats, ratio, data, of_student, alignment.positives)

@@ -11,13 +11,15 @@ from torch import Tensor, nn
 from .finding import Finding, LossRow, error, warning
 
 
-def loss_rows(model: Any, batches: Sequence[dict]) -> tuple[list[LossRow], list[str]]:
+def loss_rows(model: Any, batches: Sequence[dict], patient: bool = True) -> tuple[list[LossRow], list[str]]:
     """One training step, loss by loss; nothing is updated.
 
     Args:
         model: a Distiller with a loaded guide, or a plain detector, in train mode.
         batches: of the stage's training pipeline. The second and later ones are looked at only where a loss was zero
             on those before; a row shows the first batch on which it was not.
+        patient: False: the guide is not trained, and what it is not sure of on one batch it is not on the next, so a
+            term that is zero on the first batch is left at that.
 
     Returns:
         Rows, and the trainable parameters that no loss reaches.
@@ -34,7 +36,7 @@ def loss_rows(model: Any, batches: Sequence[dict]) -> tuple[list[LossRow], list[
                 rows[name] = LossRow(name, owners.get(name, ''), float(loss.detach()), _gradient_norm(loss, student))
         if not unreached and len(rows) == len(losses):
             unreached = _unreached(model, losses)
-        if all(row.gradient for row in rows.values()):
+        if all(row.gradient or (row.term and not patient) for row in rows.values()):
             break
     return list(rows.values()), unreached
 
