@@ -41,7 +41,7 @@ from .step import input_sizes, loss_findings, loss_rows
 
 N_BATCHES = 4
 QUICK = 50
-"""Training images on which the quick form counts positives and tries the oracle guide."""
+"""Training images on which the quick form counts positives; the training itself counts again, on `N_IMAGES`."""
 WILD = 1e4
 """No initialiser makes a weight of this size."""
 SURE = 0.1
@@ -117,7 +117,10 @@ def preflight(stages: Sequence[Stage], checkpoints: Mapping[str, str], console: 
     for warning_ in [finding for check in checks for finding in check.findings]:
         console.print(f'[yellow]preflight[/] {escape(str(warning_))}', soft_wrap=True)
     n_losses, names = sum(len(check.losses) for check in checks), ', '.join(stage.name for stage in stages)
-    console.print(f'preflight of {names}: {n_losses} losses tried, no error, {time.time() - begin:.0f} s')
+    console.print(
+        f'preflight of {names}: {n_losses} losses tried, no error, {time.time() - begin:.0f} s '
+        f'(positives counted on at most {QUICK} images; mmpd check: {N_IMAGES})'
+    )
 
 
 @contextlib.contextmanager

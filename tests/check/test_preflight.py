@@ -9,12 +9,13 @@ from typing import Any
 
 from mmpd.align.oracle import OracleCheck
 from mmpd.align.plan import Level
+from mmpd.align.positives import N_IMAGES, annotated_images
 from mmpd.chain.chain import read_chain
 from mmpd.chain.detector import detector_config
 from mmpd.check.data import fitting_sizes, uncovered, union
 from mmpd.check.finding import LossRow, StageCheck
-from mmpd.check.preflight import check_stages, preflight
-from mmpd.check.step import loss_findings
+from mmpd.check.preflight import QUICK, check_stages, preflight
+from mmpd.check.step import loss_findings, loss_rows
 from mmpd.check.tables import print_checks, print_oracle
 from mmpd.cli import command
 from mmpd.errors import ConfigError
@@ -183,6 +184,50 @@ def test_preflight_raises_every_error_at_once(root):
     config = toy_chain(root, **{'stages.teacher.overrides.backbone.frozen_stages': 1, 'data.batch_size': 64})
     with pytest.raises(ConfigError, match=r'(?s)--no-check.*frozen_stages.*batch_size'):
         preflight([read_chain(config).stages['teacher']], {}, Console(file=io.StringIO()))
+
+
+def test_the_quick_form_counts_fewer_images_and_says_so(root, monkeypatch):
+    asked = []
+
+    def images(dataset, n_images):
+        asked.append(n_images)
+        return annotated_images(dataset, n_images)
+
+    monkeypatch.setattr('mmpd.check.pyramids.annotated_images', images)
+    console = Console(file=io.StringIO(), width=500)
+    preflight([read_chain(toy_chain(root)).stages['student']], guide_file(root), console)
+    check(root, 'student', guide_file(root))
+    assert asked == [QUICK, N_IMAGES]
+    assert f'{QUICK} images' in console.file.getvalue() and f'{N_IMAGES}' in console.file.getvalue()
+
+
+class Silent(torch.nn.Module):
+    """A network whose term has no gradient on any batch; its own loss has one from the second on."""
+
+    def __init__(self):
+        super().__init__()
+        self.student, self.seen = torch.nn.Linear(1, 1, bias=False), 0
+        self.terms = torch.nn.ModuleDict(dict(mute=Mute()))
+
+    def data_preprocessor(self, batch, training):
+        return batch
+
+    def forward(self, own, mode):
+        self.seen += 1
+        return dict(loss_own=self.student.weight.sum() * own, **self.terms['mute'](self.student.weight))
+
+
+class Mute(torch.nn.Module):
+    def forward(self, weight):
+        return dict(loss_mute=(weight * 0).sum())
+
+
+@pytest.mark.parametrize('patient, seen', [(True, 4), (False, 2)])
+def test_a_zero_term_is_looked_at_again_only_where_its_guide_is_trained(patient, seen):
+    model = Silent()
+    rows, _ = loss_rows(model, [dict(own=own) for own in (0.0, 1.0, 1.0, 1.0)], patient)
+    assert model.seen == seen
+    assert {row.name: row.gradient for row in rows} == dict(loss_own=1, loss_mute=0)
 
 
 def test_the_report_prints_levels_partners_losses_and_the_verdict(root):
