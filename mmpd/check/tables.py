@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -74,25 +75,28 @@ def _print_data(check: StageCheck, console: Console) -> None:
         console.print(f'{check.below_cell} boxes ({share:.1%}) have a side below one cell of its finest level')
 
 
-COLUMNS = ('level', 'stride', 'grid', 'channels', 'anchors', 'fits (HR pixels)', 'boxes', 'positives')
-
-
 def _level_table(check: StageCheck, who: str) -> Table:
-    paired = len(check.levels) > 1
+    """Fits 80 characters; `anchors` is the range of their sides, in pixels of this network."""
+    paired, counted = len(check.levels) > 1, who == 'student'
     title = {'student': 'trained network', 'guide': 'guide'}[who]
     height, width = check.inputs.get(who, (0, 0))
-    table = Table(title=f'{title}, {width} × {height} pixels' if width else title, title_justify='left')
-    for header in COLUMNS:
-        table.add_column(header, justify='right')
-    if paired:
-        table.add_column('lines up with')
+    table = Table(
+        title=f'{title}, {width} × {height} pixels' if width else title,
+        title_justify='left',
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        padding=0,
+    )
+    headers = ['level', 'stride', 'grid', 'channels', 'anchors', 'fits (HR)', 'boxes']
+    for header in headers + ['positives'] * counted + ['lines up with'] * paired:
+        table.add_column(header, justify='left' if header == 'lines up with' else 'right')
     for index, row in enumerate(check.levels[who]):
-        sides = sorted({round(math.sqrt(w * h), 1) for w, h in row.level.anchors})
-        anchors = f'{len(row.level.anchors)}: {", ".join(f"{s:g}" for s in sides)}' if sides else 'points'
-        grid = ' × '.join(str(math.ceil(side / row.level.stride)) for side in (width, height))
-        fits = (_sizes(*row.sizes), f'{row.share:.0%}')
-        positives = 'not counted' if row.positives is None else f'{row.positives:.1%}' if row.positives else 'none'
-        cells = (index, f'{row.level.stride:g}', grid, row.channels, anchors, *fits, positives)
+        sides = [math.sqrt(w * h) for w, h in row.level.anchors]
+        anchors = _sizes(min(sides), max(sides)) if sides else 'points'
+        grid = '×'.join(str(math.ceil(side / row.level.stride)) for side in (width, height))
+        cells = [index, f'{row.level.stride:g}', grid, row.channels, anchors, _sizes(*row.sizes), f'{row.share:.0%}']
+        if counted:
+            cells.append('–' if row.positives is None else f'{row.positives:.1%}' if row.positives else 'none')
         table.add_row(*map(str, cells), *([row.partner or 'nothing, masked'] if paired else []))
     return table
 

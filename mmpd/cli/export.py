@@ -48,11 +48,12 @@ def run(args: argparse.Namespace) -> None:
     from ..io.deploy_folder import find_source
     from ..io.export import OPSET, export
     from ..io.pack import pack_weights
-    from ..io.quantise import quantise, side_by_side
+    from ..io.quantise import quantise, side_by_side, training_images
     from ..report.deploy import export_table, precision_table
 
     MMLogger.get_instance('export', log_level='WARNING')
     source = find_source(model, args.checkpoint, args.stage, options(args.cfg_options))
+    calibration = training_images(source) if args.int8 else []  # a source without them is refused before the export
     beside = model if model.is_dir() else Path()
     simplify, target = not args.no_simplify, args.out or beside / 'deploy'
     result = export(source, target, args.images, args.fixed, simplify, args.openvino)
@@ -67,7 +68,7 @@ def run(args: argparse.Namespace) -> None:
     console.print(export_table(result.latencies))
     others = {}
     if args.int8:
-        others['int8'] = quantise(source, result)
+        others['int8'] = quantise(source, result, calibration)
     if args.pack:
         others['packed'] = result.onnx.with_suffix('.packed.onnx')
         pack_weights(result.onnx, others['packed'])

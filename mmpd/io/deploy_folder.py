@@ -14,7 +14,7 @@ from mmengine.config import Config
 from ..chain.datasets import innermost
 from ..errors import ConfigError, DataError
 from ..nested import bare_type
-from ..runtime.description import FILE, Description
+from ..runtime.description import FILE, Description, read_description
 from .read import dataset_meta, load_checkpoint
 from .write import write_atomic
 
@@ -66,7 +66,8 @@ def find_source(
             raise DataError(f'{path} has no deploy.py: give the folder of a stage, such as work_dirs/pd_voc/student')
         weights = Path(checkpoint) if checkpoint else _weights(path)
         bench = Config.fromfile(path / 'bench.py') if (path / 'bench.py').is_file() else None
-        name = _folder_name(path / 'deploy.py')
+        # a copy may have another name than the stage, whose config is <stage>.py
+        name = read_description(path).name if (path / FILE).is_file() else _folder_name(path / 'deploy.py')
         train = Config.fromfile(path / f'{name}.py') if (path / f'{name}.py').is_file() else {}
         dataset = train.get('train_dataloader', {}).get('dataset')
         return Source(name, Config.fromfile(path / 'deploy.py'), bench, weights, dataset)

@@ -234,12 +234,13 @@ def test_the_report_prints_levels_partners_losses_and_the_verdict(root):
     out = io.StringIO()
     print_checks(
         [check(root, 'student', guide_file(root), student_pyramid='cheap', **{'stages.student.align': 'window'})],
-        Console(file=out, width=150),
+        Console(file=out, width=80),
     )
     text = out.getvalue()
     for words in ('stage student, ratio 2', '4 images', 'lines up with', 'nothing, masked', 'no student level fits',
                   'terms.isrd', 'gradient norm', '0 errors, 2 warnings in 1 stages'):  # fmt: skip
         assert words in text, text
+    assert '…' not in text  # nothing is cut in a terminal of 80 characters
 
 
 def test_a_network_without_own_losses_is_an_error_unless_its_terms_take_their_place():
