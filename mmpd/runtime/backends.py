@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -62,7 +63,7 @@ class GraphBackend:
 
 
 class OnnxBackend(GraphBackend):
-    """An .onnx file of `export` in ONNX Runtime."""
+    """An .onnx file of `export` in ONNX Runtime, gzipped (.onnx.gz) or not."""
 
     def __init__(self, file: str | Path, threads: int | None = None) -> None:
         self.file = file
@@ -114,7 +115,11 @@ class OpenVinoBackend(GraphBackend):
         return found[0], found[1], found[2]
 
 
-BACKENDS: dict[str, type[OnnxBackend] | type[OpenVinoBackend]] = {'.onnx': OnnxBackend, '.xml': OpenVinoBackend}
+BACKENDS: dict[str, type[OnnxBackend] | type[OpenVinoBackend]] = {
+    '.onnx': OnnxBackend,
+    '.gz': OnnxBackend,
+    '.xml': OpenVinoBackend,
+}
 """Suffix of an exported file → what runs it."""
 
 
@@ -146,6 +151,7 @@ def open_session(file: str | Path, threads: int | None = None, unpack: bool = Fa
     if unpack:
         options.add_session_config_entry('session.disable_quant_qdq', '1')
     try:
-        return onnxruntime.InferenceSession(str(file), options, providers=['CPUExecutionProvider'])
+        content = gzip.decompress(Path(file).read_bytes()) if Path(file).suffix == '.gz' else str(file)
+        return onnxruntime.InferenceSession(content, options, providers=['CPUExecutionProvider'])
     except Exception as error:  # its exceptions have no common public base
         raise CheckpointError(f'{file} is damaged or no ONNX file: {str(error)[:200]}') from error

@@ -43,9 +43,9 @@ class Detector:
     """A student, from a deploy folder or an exported file.
 
     Args:
-        model: the name of a model that mmpd brings (`voc_lite0_160`), an .onnx or (OpenVINO) .xml file written by
-            `export`, or a folder with `deploy.json` (its .onnx file if it has one, else its weights, which need mmpd
-            with torch and mmdet).
+        model: the name of a model that mmpd brings (`voc_lite0_160`), an .onnx (gzipped or not) or (OpenVINO) .xml file
+            written by `export`, or a folder with `deploy.json` (its .onnx file if it has one, else its weights, which
+            need mmpd with torch and mmdet).
         threads: of the network; None leaves it to the library.
         device: of weights: 'cpu', 'cuda', …; exported files run on the CPU.
         source: 'lr', 'hr' or 'auto', as `images.prepare`.

@@ -1,4 +1,9 @@
-custom_imports = dict(allow_failed_imports=False, imports=['mmpd'])
+custom_imports = dict(
+    allow_failed_imports=False,
+    imports=[
+        'mmpd',
+    ],
+)
 default_scope = 'mmdet'
 model = dict(
     backbone=dict(

@@ -1,9 +1,11 @@
 """Weights stored in 8 bits: a quarter of the file, the same network up to the rounding of its weights."""
 
 import dataclasses
+import gzip
 
+from mmpd.errors import CheckpointError
 from mmpd.io.pack import pack_weights
-from mmpd.runtime.backends import OnnxBackend
+from mmpd.runtime.backends import BACKENDS, OnnxBackend
 from mmpd.runtime.description import METADATA_KEY, PACKED_KEY, Description
 
 import numpy as np
@@ -84,3 +86,17 @@ def test_small_tensors_stay(network, tmp_path):
     tensors = onnx.load(tmp_path / 'packed.onnx').graph.initializer
     kept = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in tensors}
     assert (kept['b'] == bias).all() and kept['w.codes'].dtype == np.int8 and 'w' not in kept
+
+
+def test_a_gzipped_file_is_the_same_network_and_a_cut_one_is_refused(network, tmp_path):
+    file, _, _ = network
+    packed, zipped, cut = (tmp_path / f'student.packed.onnx{end}' for end in ('', '.gz', '.cut.gz'))
+    pack_weights(file, packed)
+    zipped.write_bytes(gzip.compress(packed.read_bytes()))
+    cut.write_bytes(zipped.read_bytes()[:-100])
+    image = np.random.default_rng(1).integers(0, 256, (1, 6, 7, 3)).astype(np.uint8)
+    plain, same = (BACKENDS[path.suffix](path) for path in (packed, zipped))
+    assert same.description() == plain.description()
+    assert np.array_equal(*(one.session.run(None, {'images': image})[0] for one in (plain, same)))
+    with pytest.raises(CheckpointError, match='cut'):
+        OnnxBackend(cut)

@@ -1,0 +1,149 @@
+default_scope = 'mmdet'
+model = dict(
+    backbone=dict(
+        base_channels=16,
+        depth=18,
+        frozen_stages=-1,
+        init_cfg=None,
+        norm_cfg=dict(requires_grad=True, type='BN'),
+        norm_eval=False,
+        num_stages=4,
+        out_indices=(
+            0,
+            1,
+            2,
+            3,
+        ),
+        style='pytorch',
+        type='ResNet',
+    ),
+    bbox_head=dict(
+        anchor_generator=dict(
+            octave_base_scale=None,
+            ratios=[
+                0.5,
+                1.0,
+                2.0,
+            ],
+            scales=[
+                1.3,
+                2,
+                3,
+                4.5,
+            ],
+            scales_per_octave=None,
+            strides=[
+                4,
+                8,
+                16,
+                32,
+                64,
+            ],
+            type='AnchorGenerator',
+        ),
+        bbox_coder=dict(
+            target_means=[
+                0.0,
+                0.0,
+                0.0,
+                0.0,
+            ],
+            target_stds=[
+                1.0,
+                1.0,
+                1.0,
+                1.0,
+            ],
+            type='DeltaXYWHBBoxCoder',
+        ),
+        feat_channels=32,
+        in_channels=32,
+        loss_bbox=dict(loss_weight=1.0, type='L1Loss'),
+        loss_cls=dict(alpha=0.25, gamma=2.0, loss_weight=1.0, type='FocalLoss', use_sigmoid=True),
+        num_classes=3,
+        stacked_convs=2,
+        type='RetinaHead',
+    ),
+    data_preprocessor=dict(
+        bgr_to_rgb=True,
+        mean=[
+            123.675,
+            116.28,
+            103.53,
+        ],
+        pad_size_divisor=1,
+        std=[
+            58.395,
+            57.12,
+            57.375,
+        ],
+        type='DetDataPreprocessor',
+    ),
+    neck=dict(
+        add_extra_convs='on_input',
+        in_channels=[
+            16,
+            32,
+            64,
+            128,
+        ],
+        num_outs=5,
+        out_channels=32,
+        start_level=0,
+        type='FPN',
+    ),
+    test_cfg=dict(
+        max_per_img=100, min_bbox_size=0, nms=dict(iou_threshold=0.5, type='nms'), nms_pre=1000, score_thr=0.05
+    ),
+    train_cfg=dict(
+        allowed_border=-1,
+        assigner=dict(ignore_iof_thr=-1, min_pos_iou=0, neg_iou_thr=0.4, pos_iou_thr=0.5, type='MaxIoUAssigner'),
+        debug=False,
+        pos_weight=-1,
+        sampler=dict(type='PseudoSampler'),
+    ),
+    type='RetinaNet',
+)
+test_cfg = dict(type='TestLoop')
+test_dataloader = dict(
+    batch_size=1,
+    dataset=dict(
+        ann_file='ImageSets/Main/test.txt',
+        data_prefix=dict(sub_data_root=''),
+        data_root='data/BCCD/',
+        metainfo=dict(
+            classes=(
+                'RBC',
+                'WBC',
+                'Platelets',
+            )
+        ),
+        pipeline=[
+            dict(type='LoadImageFromFile'),
+            dict(
+                keep_ratio=True,
+                scale=(
+                    160,
+                    120,
+                ),
+                type='Resize',
+            ),
+            dict(type='LoadAnnotations', with_bbox=True),
+            dict(
+                meta_keys=[
+                    'img_id',
+                    'img_path',
+                    'ori_shape',
+                    'img_shape',
+                    'scale_factor',
+                ],
+                type='PackDetInputs',
+            ),
+        ],
+        test_mode=True,
+        type='VOCDataset',
+    ),
+    num_workers=2,
+    sampler=dict(shuffle=False, type='DefaultSampler'),
+)
+test_evaluator = dict(eval_mode='area', metric='mAP', type='VOCMetric')
