@@ -52,7 +52,7 @@ def guide_objects(guide: LevelResponse) -> list[Objects]:
         kept = torch.cat([own[:MAX_CANDIDATES] for own in torch.arange(len(image), device=image.device).split(counts)])
         counts = [min(count, MAX_CANDIDATES) for count in counts]
         image, location, best = image[kept], location[kept], best[kept]
-    classes = guide.logits[image, location].argmax(dim=1)
+    classes = guide.logits_at(image, location).argmax(dim=1)
     parts = [part.split(counts) for part in (location, guide.boxes_at(image, location), best, classes)]
     return [objects_of(*own) for own in zip(*parts, strict=True)]
 

@@ -182,8 +182,8 @@ def placing(
 ) -> tuple[Tensor, Tensor]:
     """The guide's location (B, n) that each student location hears, and what it is trained on, as `place_objects` says.
     An image's rows don't depend on the others of its batch."""
-    nearest = nearest_of_all(plan, grids, guide_grids, guide.logits.device)
-    index = nearest.expand(len(guide.logits), -1).clone()
+    nearest = nearest_of_all(plan, grids, guide_grids, guide.best.device)
+    index = nearest.expand(len(guide.best), -1).clone()
     # of two objects for one location mmdet's assigners let the last win: the surer one
     objects = guide_objects(guide)
     boxes = [found.boxes / float(plan.ratio) for found in objects]
@@ -229,12 +229,12 @@ def placed_responses(
         height * width * max(len(level.anchors), 1) for level, (height, width) in zip(plan.student, grids, strict=True)
     ]
     key = ('placing', plan.ratio, grids)
-    index, placed = memo.recall(key, whole.logits.device) if memo else (None, None)
+    index, placed = memo.recall(key, whole.best.device) if memo else (None, None)
     if index is None or placed is None:
         index, placed = placing(plan, head, whole, grids, tuple(level.grid for level in guide))
         for match in windows:
             own = slice(sum(counts[: match.student]), sum(counts[: match.student + 1]))
-            first = sum(level.logits.shape[1] for level in guide[: match.guides[0]])
+            first = sum(level.count for level in guide[: match.guides[0]])
             index[:, own] = torch.arange(first, first + counts[match.student], device=index.device)
             placed[:, own] = -1
         if memo:
@@ -259,7 +259,8 @@ def _heard(guide: LevelResponse, index: Tensor, quiet: Tensor) -> LazyResponse:
     def at(image: Tensor, location: Tensor) -> Tensor:
         return guide.boxes_at(image, index[image, location])
 
-    logits, best = guide.logits[images, index], guide.best.gather(1, index)
+    logits = guide.logits_at(images.expand_as(index).flatten(), index.flatten()).unflatten(0, index.shape)
+    best = guide.best.gather(1, index)
     loud = (quiet & (best > limit)).nonzero(as_tuple=True)
     logits[loud] = logits[loud].clamp(max=limit)
     quality = None if guide.quality is None else guide.quality.gather(1, index)

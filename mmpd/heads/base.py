@@ -35,7 +35,7 @@ from mmdet.structures.bbox import distance2bbox
 from torch import Tensor, nn
 
 from ..align.plan import Level
-from .response import BoxesAt, LazyResponse, LevelResponse, level_by_level
+from .response import BoxesAt, LazyResponse, LevelResponse, Rows, level_by_level
 
 Decode = Callable[[Any, Tensor, Tensor, int], Tensor]
 FAMILIES: dict[type, Decode] = {}
@@ -157,35 +157,28 @@ def responses(head: Any, outputs: Sequence) -> list[LevelResponse]:
     grids = tuple((score.shape[-2], score.shape[-1]) for score in cls_scores)
     priors = [level_priors(generator, level, grid, device) for level, grid in enumerate(grids)]
     counts = [len(own) for own in priors]
-    logits, deltas = rows(cls_scores, counts), rows(bbox_preds, counts)
-    quality = rows(outputs[2], counts).squeeze(2) if len(outputs) > 2 else None
+    deltas = Rows(bbox_preds, counts)
+    quality = Rows(outputs[2], counts).best if len(outputs) > 2 else None
 
     def boxes_of(level: int) -> BoxesAt:
         own, start = priors[level], sum(counts[:level])
 
         def at(image: Tensor, location: Tensor) -> Tensor:
-            return decode(head, deltas[image, location + start].float()[None], own[location], level)[0]
+            return decode(head, deltas.at(image, location + start).float()[None], own[location], level)[0]
 
         return at
 
     def alike_at(image: Tensor, location: Tensor) -> Tensor:
-        return decode(head, deltas[image, location].float()[None], all_priors(generator, grids, device)[location], 0)[0]
+        return decode(
+            head, deltas.at(image, location).float()[None], all_priors(generator, grids, device)[location], 0
+        )[0]
 
     at = (
         alike_at if decode in LEVELS_ALIKE else level_by_level([boxes_of(level) for level in range(len(grids))], counts)
     )
-    whole = LazyResponse(logits, quality, None, (1, sum(counts)), at)
+    whole = LazyResponse(Rows(cls_scores, counts), quality, None, (1, sum(counts)), at)
     levels = whole.split(counts, grids)
     if deltas.shape[2] > 4:
         for level in levels:
-            own = slice(level.start, level.start + level.logits.shape[1])
-            level.distribution = deltas[:, own].unflatten(2, (4, -1))
+            level.distribution = deltas.all[:, level.start : level.start + level.count].unflatten(2, (4, -1))
     return list(levels)
-
-
-def rows(maps: Sequence[Tensor], counts: Sequence[int]) -> Tensor:
-    """Per level (B, A·k, h, w) to (B, n, k) of all levels, n in the order (level, h, w, A): one copy."""
-    cells = [level.flatten(2).transpose(1, 2) for level in maps]  # (B, h·w, A·k), views
-    if len({level.shape[2] for level in cells}) > 1:
-        cells = [level.reshape(len(level), count, -1) for level, count in zip(cells, counts, strict=True)]
-    return torch.cat(cells, dim=1).view(len(cells[0]), sum(counts), -1)

@@ -41,6 +41,15 @@ class LevelResponse:
         """(m, 4) boxes of m locations: image, location (m,) int64. Cheaper than `boxes` where few are wanted."""
         return self.boxes[image, location]
 
+    def logits_at(self, image: Tensor, location: Tensor) -> Tensor:
+        """(m, C) logits of m locations, in the same way."""
+        return self.logits[image, location]
+
+    @property
+    def count(self) -> int:
+        """n."""
+        return self.logits.shape[1]
+
     @property
     def best(self) -> Tensor:
         """(B, n) best logit of each location."""
@@ -57,10 +66,52 @@ class LevelResponse:
         return scores if self.quality is None else scores * self.quality.float().sigmoid()[..., None]
 
 
+class Rows:
+    """A head's maps read as rows, n of all levels in the order (level, h, w, A).
+
+    A copy of all of them is made where `all` is asked for. Of a guide's class scores, which are most of what a head
+    says, no term needs more than a row for each location of the student.
+
+    Args:
+        maps: per level (B, A·k, h, w). counts: locations h·w·A of each.
+    """
+
+    def __init__(self, maps: Sequence[Tensor], counts: Sequence[int]) -> None:
+        self.counts = counts
+        self.levels = [
+            level.flatten(2).unflatten(1, (count // level[0, 0].numel(), -1))
+            for level, count in zip(maps, counts, strict=True)
+        ]  # (B, A, k, h·w), views
+        self.shape = (len(maps[0]), sum(counts), self.levels[0].shape[2])
+
+    @cached_property
+    def all(self) -> Tensor:
+        """(B, n, k)."""
+        cells = [level.flatten(1, 2).transpose(1, 2) for level in self.levels]
+        if len({level.shape[2] for level in cells}) > 1:
+            cells = [level.reshape(len(level), count, -1) for level, count in zip(cells, self.counts, strict=True)]
+        return torch.cat(cells, dim=1).view(self.shape)
+
+    @cached_property
+    def best(self) -> Tensor:
+        """(B, n) the largest of each row."""
+        return torch.cat([level.amax(dim=2).transpose(1, 2).flatten(1) for level in self.levels], dim=1)
+
+    def at(self, image: Tensor, location: Tensor) -> Tensor:
+        """(m, k) rows of m locations: image, location (m,)."""
+
+        def of(level: int) -> BoxesAt:
+            maps = self.levels[level]
+            return lambda image, own: maps[image, own % maps.shape[1], :, own // maps.shape[1]]
+
+        return level_by_level([of(level) for level in range(len(self.levels))], self.counts)(image, location)
+
+
 class LazyResponse(LevelResponse):
     """A response whose boxes are made when they are asked for: decoding all of them costs more than the losses do.
 
     Args:
+        logits: (B, n, C), or the `Rows` of a whole head.
         boxes_at: see `BoxesAt`.
 
     Attributes:
@@ -69,32 +120,48 @@ class LazyResponse(LevelResponse):
 
     def __init__(
         self,
-        logits: Tensor,
+        logits: Tensor | Rows,
         quality: Tensor | None,
         distribution: Tensor | None,
         grid: tuple[int, int],
         boxes_at: BoxesAt,
         source: Tensor | None = None,
     ) -> None:
-        self.logits, self.quality, self.distribution, self.grid = logits, quality, distribution, grid
+        self.quality, self.distribution, self.grid = quality, distribution, grid
         self.source = source
         self.whole: LazyResponse | None = None
         self.start = 0
-        self._boxes_at = boxes_at
+        self._logits, self._boxes_at = logits, boxes_at
+        self._count = logits.shape[1]
+
+    @property
+    def count(self) -> int:
+        return self._count
 
     def boxes_at(self, image: Tensor, location: Tensor) -> Tensor:
         return self._boxes_at(image, location)
 
+    def logits_at(self, image: Tensor, location: Tensor) -> Tensor:
+        if self.whole is not None:
+            return self.whole.logits_at(image, location + self.start)
+        return self._logits.at(image, location) if isinstance(self._logits, Rows) else self._logits[image, location]
+
+    @cached_property
+    def logits(self) -> Tensor:  # type: ignore[override]
+        if self.whole is not None:
+            return self.whole.logits[:, self.start : self.start + self.count]
+        return self._logits.all if isinstance(self._logits, Rows) else self._logits
+
     @cached_property
     def best(self) -> Tensor:  # type: ignore[override]
-        return self.logits.amax(dim=2)
+        if self.whole is not None:
+            return self.whole.best[:, self.start : self.start + self.count]
+        return self._logits.best if isinstance(self._logits, Rows) else self._logits.amax(dim=2)
 
     @cached_property
     def boxes(self) -> Tensor:  # type: ignore[override]
-        batch, n = self.logits.shape[:2]
-        image = torch.arange(batch, device=self.logits.device).repeat_interleave(n)
-        location = torch.arange(n, device=self.logits.device).repeat(batch)
-        return self._boxes_at(image, location).view(batch, n, 4)
+        image, location = torch.ones_like(self.best).nonzero(as_tuple=True)
+        return self._boxes_at(image, location).view(-1, self.count, 4)
 
     def part(self, start: int, count: int, grid: tuple[int, int]) -> LazyResponse:
         """`count` locations from `start` on, as views."""
@@ -105,8 +172,8 @@ class LazyResponse(LevelResponse):
         own = slice(start, start + count)
         quality = None if self.quality is None else self.quality[:, own]
         source = None if self.source is None else self.source[:, own]
-        part = LazyResponse(self.logits[:, own], quality, None, grid, at, source)
-        part.whole, part.start = self, start
+        part = LazyResponse(self._logits, quality, None, grid, at, source)
+        part.whole, part.start, part._count = self, start, count
         return part
 
     def split(self, counts: Sequence[int], grids: Sequence[tuple[int, int]]) -> list[LazyResponse]:
@@ -120,18 +187,14 @@ def joined(levels: Sequence[LevelResponse]) -> LevelResponse:
 
     Levels that follow one another in what they were cut from cost nothing.
     """
-    counts = [level.logits.shape[1] for level in levels]
+    counts = [level.count for level in levels]
     first = levels[0]
     if isinstance(first, LazyResponse) and first.whole is not None:
         starts = [first.start + sum(counts[:index]) for index in range(len(counts))]
         cuts = [(getattr(level, 'whole', None), getattr(level, 'start', None)) for level in levels]
         if cuts == [(first.whole, start) for start in starts]:
             whole = first.whole
-            return (
-                whole
-                if sum(counts) == whole.logits.shape[1]
-                else whole.part(first.start, sum(counts), (1, sum(counts)))
-            )
+            return whole if sum(counts) == whole.count else whole.part(first.start, sum(counts), (1, sum(counts)))
     qualities = [level.quality for level in levels if level.quality is not None]
     return LazyResponse(
         torch.cat([level.logits for level in levels], dim=1),
@@ -143,7 +206,7 @@ def joined(levels: Sequence[LevelResponse]) -> LevelResponse:
 
 
 def level_by_level(levels: Sequence[BoxesAt], counts: Sequence[int]) -> BoxesAt:
-    """The boxes of levels of so many locations each, whose locations come one after the other."""
+    """The boxes (or logits) of levels of so many locations each, whose locations come one after the other."""
 
     def at(image: Tensor, location: Tensor) -> Tensor:
         order, parts, start = [], [], 0
@@ -151,8 +214,11 @@ def level_by_level(levels: Sequence[BoxesAt], counts: Sequence[int]) -> BoxesAt:
             own = ((location >= start) & (location < start + count)).nonzero().flatten()
             if len(own):
                 order.append(own)
-                parts.append(boxes_at(image[own], location[own] - start).float())
+                parts.append(boxes_at(image[own], location[own] - start))
             start += count
-        return torch.cat(parts)[torch.cat(order).argsort()] if parts else levels[0](image, location)
+        if len(parts) < 2:
+            return parts[0] if parts else levels[0](image, location)
+        which = torch.cat(order)
+        return torch.cat(parts)[torch.empty_like(which).scatter_(0, which, torch.arange(len(which)).to(which))]
 
     return at

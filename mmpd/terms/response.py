@@ -122,7 +122,7 @@ class ResponseTerm(BoxTerm):
         them; [] where none does."""
         found, start = [], 0
         for student, guide, exact in levels:
-            count = student.logits.shape[1]
+            count = student.count
             if exact and student.distribution is not None and guide.distribution is not None:
                 own = (spots.location >= start) & (spots.location < start + count)
                 at = (spots.image[own], spots.location[own] - start)

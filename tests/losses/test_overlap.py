@@ -2,11 +2,14 @@
 
 from mmpd.losses.overlap import pair_iou
 
+import pytest
 import torch
 from torchvision.ops import box_iou
 
 
-def test_iou_is_torchvisions():
+@pytest.mark.parametrize('piece', [1, 120, 10**6])
+def test_iou_is_torchvisions(piece, monkeypatch):
+    monkeypatch.setattr('mmpd.losses.overlap.PIECE', piece)
     generator = torch.Generator().manual_seed(0)
     corners = 30 * torch.rand(50, 2, generator=generator)
     boxes = torch.cat([corners, corners + 1 + 20 * torch.rand(50, 2, generator=generator)], 1)
