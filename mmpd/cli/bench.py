@@ -3,6 +3,7 @@
 mmpd bench configs/pd_bccd.py --guide work_dirs/pd_bccd/assistant/assistant_best.pth
 mmpd bench configs/pd_voc_gfl.py --batch 2 --threads 2 --amp --channels-last --json bench.json
 mmpd bench configs/pd_bccd.py --start                                and how long until the first iteration
+mmpd bench configs/pd_bccd.py --compare                              what channels last, bfloat16, torch.compile give
 mmpd bench configs/pd_bccd.py --growth growth.png                    time against side, batch, classes and objects
 """
 
@@ -33,6 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--start', action='store_true', help='also the time of mmpd train to its first iteration')
     parser.add_argument('--growth', metavar='PNG', help='instead: a picture of how the step grows, on drawn images')
+    parser.add_argument(
+        '--compare', action='store_true', help='instead: the step plain, channels last, in bfloat16, guide compiled'
+    )
     parser.add_argument('--json', metavar='FILE', help='write all figures here as well')
     add_options(parser)
 
@@ -57,7 +61,7 @@ def run(args: argparse.Namespace) -> None:
         device=args.device or ('cuda' if torch.cuda.is_available() else 'cpu'),
         guide_cache=args.guide_cache,
     )
-    measure = _growth if args.growth else _bench
+    measure = _growth if args.growth else _compare if args.compare else _bench
     result = measure(args, stage, options, Console(highlight=False))
     if args.json:
         import json
@@ -80,6 +84,15 @@ def _bench(args: argparse.Namespace, stage, options, console) -> dict:
     console.print(bench_table(f'{args.config}, stage {stage.name}', result))
     for line in bench_lines(result):
         console.print(line, markup=False)
+    return result
+
+
+def _compare(args: argparse.Namespace, stage, options, console) -> dict:
+    from ..report.bench import options_table
+    from ..run.bench import compare_options
+
+    result = compare_options(stage, options, args.guide)
+    console.print(options_table(f'{args.config}, stage {stage.name}', result))
     return result
 
 

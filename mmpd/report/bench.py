@@ -24,6 +24,22 @@ def bench_table(title: str, result: dict[str, Any]) -> Table:
     return table
 
 
+def options_table(title: str, result: dict[str, Any]) -> Table:
+    """Options of `mmpd.run.bench.compare_options`, a row each: milliseconds an image, × those without any."""
+    key = 'wall' if result['options']['device'].startswith('cuda') else 'cpu'
+    plain = result['times']['plain']
+    table = Table(title=f'{title}: {key} milliseconds an image, × plain', title_justify='left')
+    for header in ('option', *plain):
+        table.add_column(header, justify='left' if header == 'option' else 'right')
+    for name, parts in result['times'].items():
+        cells = (
+            f'{1e3 * parts[part][key]:.1f} × {parts[part][key] / plain[part][key]:.2f}' if part in parts else ''
+            for part in plain
+        )
+        table.add_row(name, *cells)
+    return table
+
+
 def bench_lines(result: dict[str, Any]) -> list[str]:
     """The ratios, and what is not of the step."""
     lines = [

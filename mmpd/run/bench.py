@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import copy
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,10 @@ from ..check.preflight import build_stage, quiet
 from ..distill.guide_cache import GuideCache
 from ..distill.step import Step
 from ..errors import ConfigError
+from ..terms.roi import RoITerm
 from .stopwatch import Part, import_seconds, interleaved, loader_rate, peak_mebibytes, spent_by
+
+VARIANTS = ('channels_last', 'amp', 'compile')
 
 
 @dataclass(frozen=True)
@@ -62,17 +65,7 @@ def bench_stage(stage: Stage, options: BenchOptions, checkpoint: str | None = No
     Raises:
         ConfigError: a stage without guide.
     """
-    if not stage.guide:
-        raise ConfigError(f'stages.{stage.name} has no guide, so it has no distillation step to measure')
-    torch.set_num_threads(options.threads)
-    config = stage_config(stage, Path('work_dirs'), {stage.guide.name: checkpoint} if checkpoint else {})
-    config.model.guide_cache, config.model.guide_cache_dir = 0, None
-    config.train_dataloader.batch_size = options.batch
-    with quiet(), DefaultScope.overwrite_default_scope(config.default_scope):
-        torch.manual_seed(0)
-        model = prepared(build_stage(config, checkpoint, None), options)
-        loader = Runner.build_dataloader(Config(config.to_dict()).train_dataloader, seed=0)
-        data = model.data_preprocessor(next(iter(loader)), True)
+    with _built(stage, options, checkpoint) as (config, model, loader, data):
         parts, peer = step_parts(model, data, options), peer_parts(config, data, options)
         times = interleaved({**parts, **peer}, options.rounds, options.batch, options.device)
         terms = term_times(model, data, options)
@@ -96,17 +89,61 @@ def bench_stage(stage: Stage, options: BenchOptions, checkpoint: str | None = No
     return result
 
 
+def compare_options(stage: Stage, options: BenchOptions, checkpoint: str | None = None) -> dict[str, Any]:
+    """Student step, guide forward and distillation step with each option of speed, beside the plain ones, in turns.
+
+    Returns:
+        `times`: option ('plain', 'channels_last', 'amp', 'compile') → part → `Times` as dict.
+    """
+    parts: dict[tuple[str, str], Part] = {}
+    for name in ('plain', *VARIANTS):
+        own = options if name == 'plain' else replace(options, **{name: True})
+        with _built(stage, own, checkpoint) as (_, model, _, data):
+            found = step_parts(model, data, own)
+        chosen = ('guide forward',) if name == 'compile' else ('student step', 'guide forward', 'distillation step')
+        parts.update({(name, part): found[part] for part in chosen})
+    with quiet():
+        times = interleaved(parts, options.rounds, options.batch, options.device)
+    nested: dict[str, dict[str, Any]] = {}
+    for (name, part), value in times.items():
+        nested.setdefault(name, {})[part] = asdict(value)
+    return dict(options=asdict(options), times=nested)
+
+
+@contextlib.contextmanager
+def _built(stage: Stage, options: BenchOptions, checkpoint: str | None) -> Iterator[tuple[Config, Any, Any, dict]]:
+    """The stage's config, its model, its training loader and one batch, in the stage's scope. Raises ConfigError."""
+    if not stage.guide:
+        raise ConfigError(f'stages.{stage.name} has no guide, so it has no distillation step to measure')
+    torch.set_num_threads(options.threads)
+    config = stage_config(stage, Path('work_dirs'), {stage.guide.name: checkpoint} if checkpoint else {})
+    config.model.guide_cache, config.model.guide_cache_dir = 0, None
+    config.train_dataloader.batch_size = options.batch
+    with quiet(), DefaultScope.overwrite_default_scope(config.default_scope):
+        torch.manual_seed(0)
+        model = prepared(build_stage(config, checkpoint, None), options)
+        loader = Runner.build_dataloader(Config(config.to_dict()).train_dataloader, seed=0)
+        yield config, model, loader, model.data_preprocessor(next(iter(loader)), True)
+
+
 def step_parts(model: Any, data: dict, options: BenchOptions) -> dict[str, Part]:
-    """The step and its parts: forward and backward of the student alone, forward of the guide, and both of the step."""
+    """The step and its parts: forward and backward of the student alone, forward of the guide, and both of the step.
+
+    The guide's forward is of what the terms need: features, dense head, and with a RoI term its RoI head on as many
+    boxes as the student samples.
+    """
     images, samples = data['inputs'], data['data_samples']
     head = any(getattr(term, 'needs_guide_head', False) for term in model.terms.values())
+    roi = any(isinstance(term, RoITerm) for term in model.terms.values())
+    sampled = _step(model, data) if roi else None
 
     def student() -> None:
         _backward(model, model.student.loss(images['lr'], samples))
 
     def guide() -> Any:
         with torch.no_grad():
-            return model.guide_view.run(images['hr'], head, with_stem=False)
+            taps = model.guide_view.run(images['hr'], head, with_stem=False)
+            return taps if sampled is None else RoITerm.run_guide(replace(sampled, guide=taps))
 
     def two_models() -> None:
         """The least that any distillation does: both networks in one step, and no term."""
@@ -168,17 +205,13 @@ def peer_parts(config: Config, data: dict, options: BenchOptions) -> dict[str, P
 def term_times(model: Any, data: dict, options: BenchOptions) -> dict[str, dict[str, float]]:
     """Each term alone on the outputs of both networks: seconds an image of its forward, and of its own backward, which
     ends where the student's outputs begin. What terms share (aligned responses) each of them pays."""
-    images, samples = data['inputs'], data['data_samples']
     spent: dict[str, list[tuple[float, float]]] = {name: [] for name in model.terms}
     for round_ in range(options.rounds + 1):
         with _precision(options):
-            with torch.no_grad():
-                taps_hr = model._run_guide(images['hr'])
-            with model.student_view.taps() as taps_lr:
-                model.student.loss(images['lr'], samples)
-            leaves = _detach(taps_lr)
+            outputs = _step(model, data)
+            leaves = _detach(outputs.student)
             for name, term in model.terms.items():
-                step = Step(images['hr'], images['lr'], samples, taps_hr, taps_lr, model.alignment, model._run_guide)
+                step = replace(outputs)  # nothing is worked out yet
                 losses: list[Tensor] = []
                 forward = spent_by(partial(_forward, term, step, losses), options.device)
                 backward = spent_by(partial(_grad, losses, leaves), options.device)
@@ -186,6 +219,16 @@ def term_times(model: Any, data: dict, options: BenchOptions) -> dict[str, dict[
                     spent[name].append((forward[0], backward[0]))
     medians = {name: np.median(np.array(rows), axis=0) / options.batch for name, rows in spent.items()}
     return {name: dict(forward=float(row[0]), backward=float(row[1])) for name, row in medians.items()}
+
+
+def _step(model: Any, data: dict) -> Step:
+    """Both networks have run, and no term has."""
+    images, samples = data['inputs'], data['data_samples']
+    with torch.no_grad():
+        taps_hr = model._run_guide(images['hr'])
+    with model.student_view.taps() as taps_lr:
+        model.student.loss(images['lr'], samples)
+    return Step(images['hr'], images['lr'], samples, taps_hr, taps_lr, model.alignment, model._run_guide)
 
 
 def prepared(model: nn.Module, options: BenchOptions) -> Any:

@@ -52,9 +52,8 @@ class RoITerm(BoxTerm):
         rois_lr = step.student.inputs('roi')[1]
         logits, deltas = step.student['roi_head'][:2]
         ratio = float(step.alignment.ratio)
-        rois_hr = torch.cat([rois_lr[:, :1], rois_lr[:, 1:] * ratio], dim=1)
         with torch.no_grad():
-            guide = step.alignment.guide.net.roi_head._bbox_forward(step.feats_hr, rois_hr)
+            rois_hr, guide = self.run_guide(step)
             scores = guide['cls_score'].float().softmax(dim=1)[:, :-1]  # the last class is background
             labels = scores.argmax(dim=1)
             boxes_guide = class_boxes(step.alignment.guide, rois_hr, guide['bbox_pred'], labels) / ratio
@@ -65,6 +64,14 @@ class RoITerm(BoxTerm):
             'loss_roi_cls': self.loss_weight * kd_loss(logits, guide['cls_score'], self.temperature),
             'loss_roi_bbox': self.loss_weight * self.box_weight * loss_bbox,
         }
+
+    @staticmethod
+    def run_guide(step: Step) -> tuple[Tensor, dict[str, Tensor]]:
+        """The guide's RoI head on the student's proposals: they in HR pixels (N, 5), and what mmdet's RoI head returns.
+        It is nearly all that the term costs."""
+        rois_lr = step.student.inputs('roi')[1]
+        rois_hr = torch.cat([rois_lr[:, :1], rois_lr[:, 1:] * float(step.alignment.ratio)], dim=1)
+        return rois_hr, step.alignment.guide.net.roi_head._bbox_forward(step.feats_hr, rois_hr)
 
     def _weights(self, image_of: Tensor, scores: Tensor, boxes: Tensor, gt_boxes: list[Tensor]) -> Tensor:
         """(N,) in [0, 1], see `location_weights`; boxes and gt_boxes in LR pixels."""

@@ -2,12 +2,13 @@
 
 from mmpd.chain.chain import read_chain
 from mmpd.errors import ConfigError
-from mmpd.report.bench import bench_lines, bench_table
+from mmpd.report.bench import bench_lines, bench_table, options_table
 from mmpd.report.growth import growth_table, plot_growth
 from mmpd.run import bench, growth
-from mmpd.run.bench import BenchOptions, bench_stage
+from mmpd.run.bench import VARIANTS, BenchOptions, bench_stage, compare_options
 from mmpd.run.growth import Setting, measure_growth
 from mmpd.run.stopwatch import first_iteration, interleaved, peak_mebibytes
+from mmpd.terms.roi import RoITerm
 from tests.toy_families import toy_family
 from tests.toys import save_weights, toy_chain, toy_retinanet
 
@@ -53,6 +54,31 @@ def test_mmdets_own_distillation_stands_beside_a_gfl_student(tmp_path, monkeypat
 def test_a_stage_without_a_guide_has_no_distillation_step(tmp_path):
     with pytest.raises(ConfigError, match='stages.teacher has no guide'):
         bench_stage(read_chain(toy_chain(tmp_path)).stages['teacher'], BenchOptions())
+
+
+def test_options_take_turns_with_the_plain_step(tmp_path, monkeypatch):
+    """torch.compile needs a compiler and a minute: the guide's compilation is counted here, not run."""
+    compiled = []
+    monkeypatch.setattr('mmpd.distill.view.NetworkView.compile', lambda view: compiled.append(view))
+    before = torch.get_num_threads()
+    result = compare_options(read_chain(toy_chain(tmp_path)).stages['student'], BenchOptions(batch=2, rounds=1))
+    torch.set_num_threads(before)
+    assert set(result['times']) == {'plain', *VARIANTS} and len(compiled) == 1
+    assert set(result['times']['compile']) == {'guide forward'}
+    assert all(times['cpu'] > 0 for parts in result['times'].values() for times in parts.values())
+    assert options_table('title', result).row_count == 4
+
+
+def test_the_guides_roi_head_is_the_guides(tmp_path, monkeypatch):
+    """A RoI term needs the guide's RoI head: its cost is that of a network, and not of the term."""
+    stage = toy_family('pd_voc_faster_rcnn', tmp_path / 'voc').stages['student']
+    calls = []
+    run_guide = RoITerm.run_guide
+    monkeypatch.setattr(RoITerm, 'run_guide', staticmethod(lambda step: calls.append(1) or run_guide(step)))
+    with bench._built(stage, BenchOptions(batch=2), None) as (_, model, _, data):
+        parts = bench.step_parts(model, data, BenchOptions(batch=2))
+        rois, outputs = parts['guide forward']()
+    assert calls == [1] and len(rois) == len(outputs['cls_score']) > 0
 
 
 def test_parts_take_turns_and_the_first_round_does_not_count():
