@@ -23,6 +23,7 @@ from .rows import DEFAULT_ROWS, QUICK_ROWS, ablation_chain, in_order
 from .run import read_results, refuse_other_options, run_row, share_guides
 
 console = Console(highlight=False, soft_wrap=True)
+QUICK_EPOCHS = 3
 Job = tuple[str, int]
 """Row and seed."""
 
@@ -33,6 +34,9 @@ def ablate(args: argparse.Namespace, chain: Chain) -> None:
     Raises:
         ConfigError: a count below 1, a row that cannot be trained, or results of other options.
     """
+    if args.quick_epochs is not None and not args.quick:
+        raise ConfigError(f'--quick-epochs {args.quick_epochs} is of the quick form: add --quick, or leave it out')
+    args.quick_epochs = QUICK_EPOCHS if args.quick_epochs is None else args.quick_epochs
     for key in ('seeds', 'jobs', 'quick_epochs'):
         if getattr(args, key) < 1:
             raise ConfigError(f'--{key.replace("_", "-")} {getattr(args, key)}: give a whole number, at least 1')

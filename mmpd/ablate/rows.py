@@ -112,6 +112,8 @@ def ablation_chain(chain: Chain, seed: int = 0, epochs: int | None = None) -> Ch
         derived.pop('checkpoint', None)  # a row is trained, even where the stage that it derives from is given
         for key, value in changes.items():  # ConfigDict.update would merge
             derived[key] = value
+        if not derived.get('guide'):
+            derived.pop('align', None)
         return derived
 
     plain = dict(guide=None, terms=None)

@@ -14,6 +14,7 @@ from ..nested import drop_imports, name_types
 from .keys import check_keys
 from .stage import Stage
 from .task import task_of
+from .values import check_values
 
 STAGE_KEYS = {
     'detector', 'overrides', 'size', 'guide', 'init_from', 'terms', 'align', 'schedule', 'runner', 'checkpoint',
@@ -77,16 +78,23 @@ def read_chain(config: Config) -> Chain:
     """Check a chain config and resolve it into its stages, in order.
 
     Raises:
-        ConfigError: unknown key, task or size, bad ratio, a guide that is no stage, a circle, a guide smaller than its
-            student, a student of another resolution order.
+        ConfigError: no stages, unknown key, task or size, a value of another kind, bad ratio, a guide that is no stage,
+            a circle, a guide smaller than its student.
     """
-    ratio = parse_ratio(config.get('ratio', 2))
-    operator_of(config.get('reduction', 'area'))  # raises where it is unknown
-    if not config.stages:
-        raise ConfigError('stages is empty: a chain needs at least one stage')
+    if not config.get('stages'):
+        what = 'stages is empty' if is_chain(config) else f'{config.filename or "this config"} has no stages'
+        raise ConfigError(f'{what}: a chain needs at least one stage, see docs/config.md')
     drop_imports(config._cfg_dict)  # a Config is no dict
     name_types(config._cfg_dict)
+    check_values(config)
+    ratio = parse_ratio(config.get('ratio', 2))
+    operator_of(config.get('reduction', 'area'))  # raises where it is unknown
     task = task_of(config)
+    if config.get('default_scope', task.scope) != task.scope:
+        raise ConfigError(
+            f'default_scope = {config.default_scope!r}, but task = {config.get("task", "detection")!r} builds its '
+            f'parts in {task.scope!r}: leave it out'
+        )
     check_keys(config, CHAIN_KEYS, task.data_keys)
     for name, entry in config.stages.items():
         _check_entry(name, entry, config.stages, task.guide_size)

@@ -53,7 +53,8 @@ ELSEWHERE = {
     'train_pipeline': 'the chain makes it: give transforms at HR in data.augment',
     'test_pipeline': 'the chain makes it, see docs/config.md',
     'workers': 'set data.num_workers',
-    **{key: LOADER.format(key) for key in ('sampler', 'batch_sampler', 'persistent_workers', 'pin_memory')},
+    'persistent_workers': 'leave it out: such workers never learn of a new epoch, so a resumed run would differ',
+    **{key: LOADER.format(key) for key in ('sampler', 'batch_sampler', 'pin_memory')},
 }
 """Keys that are not of `data` → what does it."""
 KINDS: dict[str, Any] = {
@@ -155,7 +156,7 @@ def _check_data(data: Mapping[str, Any], known: set[str]) -> None:
     if not isinstance(scale, (list, tuple)) or len(scale) != 2 or not all(_is_count(side) for side in scale):
         raise ConfigError(f'data.hr_scale = {scale!r}: give (width, height) of the HR images in pixels')
     for key, least in (('batch_size', 1), ('val_batch_size', 1), ('num_workers', 0)):
-        if key in data and not (isinstance(data[key], int) and data[key] >= least):
+        if key in data and not (_is_count(data[key]) or data[key] == least == 0):
             raise ConfigError(f'data.{key} = {data[key]!r}: give a whole number, at least {least}')
     if not isinstance(data.get('batch_by_shape', False), bool):
         raise ConfigError(f'data.batch_by_shape = {data["batch_by_shape"]!r}: give True or False')
@@ -183,6 +184,9 @@ def check_schedule(schedule: Mapping[str, Any], key: str) -> None:
     warmup = schedule.get('warmup_iters', 0)
     if not isinstance(warmup, int) or warmup < 0:
         raise ConfigError(f'{key}.warmup_iters = {warmup!r}: give a whole number of iterations, 0 for none')
+    milestones = schedule.get('milestones')
+    if milestones is not None and not (isinstance(milestones, (list, tuple)) and all(map(_is_count, milestones))):
+        raise ConfigError(f'{key}.milestones = {milestones!r}: give a list of epochs, whole numbers')
     gamma = schedule.get('gamma')
     if gamma is not None and not (schedule.get('milestones') and isinstance(gamma, float) and 0 < gamma < 1):
         raise ConfigError(

@@ -48,6 +48,7 @@ def config_findings(config: Config, name: str) -> list[Finding]:
         *_pipeline_traps(config),
         *_hook_traps(config),
         *_chosen_by_nothing(config),
+        *_schedule_traps(config),
     ]
 
 
@@ -119,6 +120,12 @@ def _datasets(config: Config, split: str) -> list[dict]:
 
 
 def _data_traps(config: Config) -> Iterator[Finding]:
+    if (config.get('train_dataloader') or {}).get('persistent_workers'):
+        yield error(
+            'train_dataloader.persistent_workers = True',
+            'such workers never learn of a new epoch, so every epoch would see the same augmentation, and a resumed '
+            'run another one; leave it out',
+        )
     for split in ('train', 'val', 'test'):
         for part in _datasets(config, split):
             small = (part.get('filter_cfg') or {}).get('bbox_min_size') or part.get('bbox_min_size')
@@ -170,6 +177,19 @@ def _chosen_by_nothing(config: Config) -> Iterator[Finding]:
     known = [f'{evaluator.get("prefix") or PDMetric.default_prefix}/{name}' for name in APS]  # type: ignore[union-attr]
     if chosen not in known:
         yield error(f'save_best = {chosen!r}', f'no such metric chooses a checkpoint; use one of {", ".join(known)}')
+
+
+def _schedule_traps(config: Config) -> Iterator[Finding]:
+    epochs = (config.get('train_cfg') or {}).get('max_epochs', 0)
+    schedulers = config.get('param_scheduler') or []
+    for scheduler in [schedulers] if isinstance(schedulers, dict) else schedulers:
+        milestones = scheduler.get('milestones') if scheduler.get('by_epoch', True) else None
+        if milestones and min(milestones) >= epochs:
+            yield warning(
+                f'schedule.milestones = {list(milestones)}',
+                f'the training ends before, after {epochs} epochs, and the learning rate never falls; scale them with '
+                'schedule.max_epochs',
+            )
 
 
 def padding_finding(guide: str, model: dict, checkpoint: str) -> Finding | None:

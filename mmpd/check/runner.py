@@ -27,6 +27,7 @@ from mmengine.registry import (
     VISUALIZERS,
     Registry,
 )
+from mmengine.runner import Runner
 from mmengine.visualization import Visualizer
 from torch import nn
 from torch.utils.data import DataLoader
@@ -82,10 +83,18 @@ def _parts(config: Config, model: nn.Module, dataset: Any) -> Iterator[tuple[str
             yield f'{phase}_cfg', partial(_loop, dict(cfg[f'{phase}_cfg']), phase)
         for metric in _listed(cfg.get(f'{split}_evaluator')):
             yield f'{split}_evaluator: {metric.get("type")}', partial(METRICS.build, metric)
+    if cfg.get('randomness'):
+        yield 'randomness', lambda: inspect.signature(Runner.set_randomness).bind(None, **cfg['randomness'])
+    if cfg.get('env_cfg'):  # mmengine reads these keys and passes over all others
+        yield 'env_cfg', lambda: inspect.signature(_environment).bind(**cfg['env_cfg'])
     if cfg.get('log_processor'):
         yield 'log_processor', lambda: LOG_PROCESSORS.build(cfg['log_processor'])
     if (cfg.get('visualizer') or {}).get('type'):  # built, it would make folders
         yield 'visualizer', lambda: _fits(VISUALIZERS, cfg['visualizer'])
+
+
+def _environment(cudnn_benchmark: Any = None, mp_cfg: Any = None, dist_cfg: Any = None, resource_limit: Any = None):
+    """What `Runner.setup_env` reads."""
 
 
 def _hook(hook: dict, model: nn.Module) -> None:

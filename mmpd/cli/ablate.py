@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--jobs', type=int, default=1, help='rows at once, each in a process of its own')
     parser.add_argument('--share-guides', action='store_true', help='train teacher and assistant for seed 0 only')
     parser.add_argument('--quick', action='store_true', help='two controls and the student, few epochs, and a verdict')
-    parser.add_argument('--quick-epochs', type=int, default=3)
+    parser.add_argument('--quick-epochs', type=int, help='with --quick: epochs of each stage (3)')
     parser.add_argument('--verbose', action='store_true', help='the whole log here, in place of one line of progress')
     parser.add_argument('--no-report', action='store_true', help='no report.html at the end')
     parser.add_argument('--one', nargs=2, metavar=('ROW', 'SEED'), help=argparse.SUPPRESS)

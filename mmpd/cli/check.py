@@ -62,6 +62,8 @@ def run(args: argparse.Namespace) -> int:
     work_dir = Path(work_dir_of(args, config))
     finished = {name: finished_checkpoint(work_dir / name) for name in chain.stages}
     trained = {name: file for name, file in finished.items() if file}
+    if args.work_dir and not trained:
+        console.print(f'no finished stage in {work_dir}: guides are random here', markup=False)
     checks = check_stages([stage] if args.stage else chain.stages.values(), trained, device)
     print_checks(checks, console)
     return int(any(check.errors for check in checks))

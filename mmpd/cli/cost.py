@@ -101,6 +101,11 @@ def _entries(args: argparse.Namespace, name: str, results: list[dict], notes: li
 
     config = read_config(config_path(name), options(args.cfg_options))
     threads = args.threads or torch.get_num_threads()
+    of_the_other = ['size'] if is_chain(config) else ['ratio', 'pyramid', 'images']
+    for option in of_the_other:
+        if getattr(args, option):
+            kind, other = ('a chain', 'one network') if is_chain(config) else ('one network', 'a chain')
+            raise ConfigError(f'--{option} is for the config of {other}, and {name} is {kind}: leave it out')
     if not is_chain(config):
         return measure_candidates([_single(config, args.size)], args.time, threads, args.repeats)
     chain = read_chain(config)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 
+from ..errors import DataError
 from .arguments import add_options, read
 
 _ACTIONS = {
@@ -59,9 +60,12 @@ def _gallery(args: argparse.Namespace) -> None:
     from ..runtime.inputs import find_inputs
     from ..sr.gallery import crops_of, draw_gallery, finished_networks, worst_and_best
 
+    inputs = find_inputs(args.images)
+    if inputs.problems:
+        raise DataError('; '.join(inputs.problems))
     networks = finished_networks(config, Path(args.work_dir), args.stages)
     operator = config.get('reduction', 'area')
-    crops = crops_of(find_inputs(args.images).files, networks, networks[0].scale, operator, args.side)
+    crops = crops_of(inputs.files, networks, networks[0].scale, operator, args.side)
     draw_gallery(worst_and_best(crops, args.rows), ['bicubic', *args.stages, 'HR'], args.out)
     print(f'{args.out}: {len(crops)} crops looked at')
 

@@ -11,6 +11,7 @@ import json
 import os
 from pathlib import Path
 
+from ..errors import ConfigError
 from .arguments import add_launcher, add_options, read
 
 
@@ -28,6 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     config = read(args)
+    if args.out and Path(args.out).is_dir():
+        raise ConfigError(f'--out {args.out} is a folder: name a .json file')
     from rich.console import Console
     from rich.progress import Progress
 

@@ -12,6 +12,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from ..errors import ConfigError
 from .arguments import add_launcher, add_options, read, work_dir_of
 
 
@@ -47,6 +48,11 @@ def run(args: argparse.Namespace) -> None:
 
 
 def train_chain(args: argparse.Namespace, config, work_dir: str) -> None:
+    if args.resume not in (None, 'auto'):
+        raise ConfigError(
+            f'--resume {args.resume}: a chain goes on from the newest intact checkpoint of each stage by itself; leave '
+            "the file out, or give it with the stage's own config"
+        )
     from rich.console import Console
 
     from ..chain.chain import read_chain
@@ -74,6 +80,9 @@ def train_chain(args: argparse.Namespace, config, work_dir: str) -> None:
 
 
 def train_one(args: argparse.Namespace, config, work_dir: str) -> None:
+    for option in ('stage', 'runs'):
+        if getattr(args, option) is not None:
+            raise ConfigError(f'--{option} {getattr(args, option)} is for a chain, and {args.config} is one training')
     from ..compat.mmengine_loading import find_resumable
     from ..run.launch import from_rank_0, join, launched_rank
     from ..run.live import Show

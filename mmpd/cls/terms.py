@@ -48,7 +48,7 @@ class KDTerm(Term):
             raise ConfigError(f'terms.kd.alpha = {alpha!r} must lie in 0..1: the loss is (1 - alpha)·CE + alpha·T²·KL')
         self.alpha = alpha
         self.own_loss_weight = 1.0 - alpha
-        self.temperature = temperature
+        self.temperature = self.number('temperature', temperature, positive=True)
 
     def forward(self, step: Step) -> dict[str, Tensor]:
         loss = kd_loss(step.student['head'], step.guide['head'], self.temperature)
@@ -70,7 +70,8 @@ class DKDTerm(Term):
         loss_weight: float = 1.0,
     ) -> None:
         super().__init__(alignment, loss_weight)
-        self.alpha, self.beta, self.temperature = alpha, beta, temperature
+        self.alpha, self.beta = self.number('alpha', alpha), self.number('beta', beta)
+        self.temperature = self.number('temperature', temperature, positive=True)
 
     def forward(self, step: Step) -> dict[str, Tensor]:
         labels = torch.cat([sample.gt_label for sample in step.data_samples])

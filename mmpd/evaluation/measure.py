@@ -17,11 +17,13 @@ from mmengine.logging import MMLogger
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
-from ..chain.chain import is_chain, read_chain
+from ..chain.chain import CHAIN_KEYS, is_chain, read_chain
 from ..chain.datasets import innermost
 from ..chain.deploy import bench_config
 from ..chain.detector import pad_divisor
+from ..chain.keys import DONE_BY_THE_CHAIN, MADE_BY_THE_CHAIN, RUNNER_KEYS
 from ..chain.task import TASKS
+from ..chain.values import refuse_stray_options
 from ..errors import ConfigError
 from ..io.read import check_classes
 from ..io.state import load_into
@@ -68,7 +70,7 @@ def read_config(path: str | Path, options: dict | None = None) -> Config:
     """A config file with `--cfg-options` merged in.
 
     Raises:
-        ConfigError: no such file, it (or a base of it) cannot be read, or options that do not fit.
+        ConfigError: no such file, it (or a base of it) cannot be read, or options that do not fit or nobody reads.
     """
     if not Path(path).is_file():
         raise ConfigError(f'CONFIG = {str(path)!r}: no such file')
@@ -81,6 +83,11 @@ def read_config(path: str | Path, options: dict | None = None) -> Config:
     except Exception as error:  # it runs the user's Python, and what its bases and custom_imports name
         text = ' '.join(str(error).split(', the current sys.path')[0].split())
         raise ConfigError(f'CONFIG = {str(path)!r} cannot be read: {type(error).__name__}: {text}') from error
+    read = {*RUNNER_KEYS, *DONE_BY_THE_CHAIN, *MADE_BY_THE_CHAIN, 'work_dir'}
+    if is_chain(config):
+        refuse_stray_options(options or {}, config, {*read, *CHAIN_KEYS, 'rkd'}, set())
+    else:
+        refuse_stray_options(options or {}, config, read, CHAIN_KEYS)
     try:
         config.merge_from_dict(options or {})
     except (TypeError, KeyError, IndexError, AttributeError, ValueError) as error:

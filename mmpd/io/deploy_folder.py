@@ -62,6 +62,9 @@ def find_source(
     """
     path = Path(model)
     if path.is_dir():
+        if stage or options:
+            given = f'stage {stage}' if stage else f'options {" ".join(options or {})}'
+            raise ConfigError(f'{given}: they are for a config, and {path} is the folder of a stage; leave them out')
         if not (path / 'deploy.py').is_file():
             raise DataError(f'{path} has no deploy.py: give the folder of a stage, such as work_dirs/pd_voc/student')
         weights = Path(checkpoint) if checkpoint else _weights(path)

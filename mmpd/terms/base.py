@@ -6,12 +6,14 @@ mmdet's MODELS with the same two signatures, see docs/extending.md.
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
 from ..align.alignment import Alignment
 from ..distill.step import Step
+from ..errors import ConfigError
 
 
 class Term(nn.Module):
@@ -34,7 +36,16 @@ class Term(nn.Module):
 
     def __init__(self, alignment: Alignment, loss_weight: float = 1.0) -> None:
         super().__init__()
-        self.loss_weight = loss_weight
+        self.loss_weight = self.number('loss_weight', loss_weight)
+
+    def number(self, option: str, value: Any, most: float = math.inf, positive: bool = False) -> float:
+        """The value of an option, a number in [0, most], above 0 where it must be `positive`. Raises ConfigError."""
+        good = isinstance(value, (int, float)) and math.isfinite(value) and 0 <= value <= most
+        if not good or (positive and not value):
+            wanted = 'a number above 0' if positive else 'a number, at least 0'
+            wanted += f' and at most {most:g}' if math.isfinite(most) else ''
+            raise ConfigError(f'{option} = {value!r} of the term {type(self).__name__}: give {wanted}')
+        return value
 
     def forward(self, step: Step) -> dict[str, Tensor]:
         raise NotImplementedError(f'{type(self).__name__} must return its named losses')
@@ -60,6 +71,8 @@ class BoxTerm(Term):
         temperature: float | None = None,
     ) -> None:
         super().__init__(alignment, loss_weight)
-        self.box_weight = box_weight
-        self.threshold = threshold
-        self.temperature = self.default_temperature if temperature is None else temperature
+        self.box_weight = self.number('box_weight', box_weight)
+        self.threshold = self.number('threshold', threshold, most=1)
+        self.temperature = self.number(
+            'temperature', self.default_temperature if temperature is None else temperature, positive=True
+        )

@@ -67,7 +67,7 @@ CASES: dict[str, tuple[dict, list[str]]] = {
     'workers in data': ({'data.workers': 4}, ['data.workers', 'data.num_workers']),
     'sampler in data': ({'data.sampler': dict(type='X')}, ['stages.<stage>.runner.train_dataloader.sampler']),
     'batch_sampler in data': ({'data.batch_sampler': dict(type='X')}, ['train_dataloader.batch_sampler']),
-    'persistent_workers in data': ({'data.persistent_workers': True}, ['train_dataloader.persistent_workers']),
+    'persistent_workers in data': ({'data.persistent_workers': True}, ['data.persistent_workers', 'resumed run']),
     'an unknown key in data': ({'data.colour': 'rgb'}, ['data.colour', 'hr_scale']),
     'a stage that is no dict': ({'stages.student': 'r18'}, ["stages.student = 'r18'", 'detector']),
     'another checkpoint hook': (

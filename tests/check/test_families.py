@@ -128,8 +128,10 @@ def test_a_deployed_fsr_neck_meets_the_guides_grid_on_every_image_size(width, vo
 
 
 def test_roi_term_is_zero_between_equal_networks(voc):
-    twin = {'stages.assistant.guide': 'student', 'stages.student.size': 'hr', 'stages.student.guide': None}
-    chain = toy_family('pd_voc_faster_rcnn', voc, **twin, **{'stages.student.init_from': None})
+    twin = {'stages.assistant.guide': 'student', 'stages.student.size': 'hr', 'stages.student.terms': None}
+    chain = toy_family(
+        'pd_voc_faster_rcnn', voc, **twin, **dict.fromkeys(('stages.student.init_from', 'stages.student.guide'))
+    )
     model, batches = stage_and_batches(chain, 'assistant')
     model.student.load_state_dict(model.guide.state_dict())
     model.student.eval()

@@ -42,6 +42,14 @@ def test_a_metric_that_nothing_computes_chooses_no_checkpoint(chosen, known):
     assert [chosen in str(one) and 'pd/AP50' in str(one) for one in found] == ([] if known else [True])
 
 
+@pytest.mark.parametrize(('epochs', 'told'), [(8, True), (9, False), (30, False)])
+def test_a_learning_rate_that_never_falls_is_told(epochs, told):
+    schedulers = [dict(type='LinearLR', end=5), dict(type='MultiStepLR', milestones=[8, 11])]
+    config = dict(model={}, train_cfg=dict(max_epochs=epochs), param_scheduler=schedulers)
+    found = [str(one) for one in config_findings(Config(config), 'student') if not one.error]
+    assert ['[8, 11]' in one and f'after {epochs} epochs' in one for one in found] == ([True] if told else [])
+
+
 def test_hooks_that_are_classes_are_seen():
     hooks = dict(model={}, custom_hooks=[dict(type=HOOKS.get('PipelineSwitchHook'), **SWITCH)])
     assert len(config_findings(Config(hooks), 'student')) == 1

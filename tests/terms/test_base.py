@@ -31,6 +31,22 @@ def test_unknown_losses_are_refused(tmp_path, term, words):
         build(tmp_path, t=term)
 
 
+@pytest.mark.parametrize(
+    ('term', 'option', 'value', 'wanted'),
+    [
+        ('ISRDTerm', 'loss_weight', -1, 'at least 0'),
+        ('ISRDTerm', 'loss_weight', '0.1', 'a number'),
+        ('FeatureTerm', 'loss_weight', float('nan'), 'a number'),
+        ('ResponseTerm', 'box_weight', -0.5, 'at least 0'),
+        ('ResponseTerm', 'threshold', 5, 'at most 1'),
+        ('ResponseTerm', 'temperature', 0, 'above 0'),
+    ],
+)
+def test_numbers_that_no_term_can_have_are_refused(tmp_path, term, option, value, wanted):
+    with pytest.raises(ConfigError, match=f'{option} = .* of the term {term}: give .*{wanted}'):
+        build(tmp_path, t={'type': term, option: value})
+
+
 def test_options_of_earlier_versions_are_read_where_they_change_nothing(tmp_path):
     """A dumped config may hold them; what they once changed is not ignored."""
     plain = first_losses(build(tmp_path, r=dict(type='ResponseTerm')))

@@ -1,0 +1,59 @@
+"""Arguments that do not go together, or with this kind of config, are refused before anything runs."""
+
+from pathlib import Path
+
+from mmpd.cli import command
+from mmpd.errors import ConfigError, DataError
+from mmpd.io.deploy_folder import find_source
+from tests.toys import toy_chain
+
+import pytest
+
+
+@pytest.fixture(scope='module')
+def files(tmp_path_factory) -> dict[str, str]:
+    """A chain's config, one network's, and a stage's folder."""
+    root = tmp_path_factory.mktemp('conflicts')
+    toy_chain(root).dump(root / 'chain.py')
+    stage = root / 'student'
+    stage.mkdir()
+    for name in ('bench.py', 'deploy.py'):
+        (stage / name).write_text("model = dict(type='RetinaNet')\n")
+    return dict(CHAIN=str(root / 'chain.py'), ONE=str(stage / 'bench.py'), FOLDER=str(stage), EMPTY=str(root / 'none'))
+
+
+CASES = [
+    # a chain would have gone on from its own newest checkpoint, and one training would have been run once, whole
+    ('train CHAIN --resume epoch_3.pth', '--resume epoch_3.pth: a chain goes on from the newest'),
+    ('train ONE --runs 3', '--runs 3 is for a chain'),
+    ('train ONE --stage student', '--stage student is for a chain'),
+    ('ablate CHAIN --quick-epochs 5', '--quick-epochs 5 .*add --quick'),
+    ('ablate ONE', 'has no stages'),
+    ('bench ONE', 'has no stages'),
+    ('test ONE weights.pth --cfg-options ratio=4', 'ratio: .*a key of a chain'),
+    ('test CHAIN weights.pth --out FOLDER', '--out .* is a folder'),
+    ('cost CHAIN --size 64 48', '--size is for the config of one network'),
+    ('cost ONE --ratio 2 4', '--ratio is for the config of a chain'),
+    ('cost ONE --pyramid fine', '--pyramid is for the config of a chain'),
+    ('export FOLDER --stage teacher', 'stage teacher: .*the folder of a stage'),
+    ('export FOLDER --cfg-options ratio=4', 'options ratio: .*the folder of a stage'),
+]
+
+
+@pytest.mark.parametrize(('line', 'says'), CASES, ids=[line for line, _ in CASES])
+def test_refused(files, line, says, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    name, *words = [files.get(word, word) for word in line.split()]
+    with pytest.raises(ConfigError, match=says):
+        command(name)(words)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_gallery_names_the_images_that_are_not_there(files, tmp_path):
+    with pytest.raises(DataError, match='none'):
+        command('sr')(['gallery', files['CHAIN'], files['FOLDER'], files['EMPTY'], '--out', str(tmp_path / 'g.png')])
+
+
+def test_a_folder_alone_is_a_source(files):
+    Path(files['FOLDER'], 'student_best.pth').touch()
+    assert find_source(files['FOLDER']).name == 'student'
