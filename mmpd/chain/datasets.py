@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 SELF_SEEDED = ('SeededDataset', 'PDVOCDataset', 'PDYOLODataset')
 """Data sets whose samples depend on (seed, epoch, index) already; as the outermost they need no other around them."""
 
+NO_CLASSES = {'CLASSES', 'Classes', 'class', 'class_names', 'names'}
+"""Keys of `metainfo` under which somebody meant class names; the type's own would be taken without a word."""
+
 
 def walk_datasets(dataset: dict) -> Iterator[dict]:
     """A data set config and all that it wraps (ConcatDataset, RepeatDataset, …), outermost first."""
@@ -121,7 +124,10 @@ def _names_of(part: dict, key: str) -> tuple[str, ...] | None:
 
     mmdet's CocoDataset falls back to COCO's 80 names, and so drops every object of one's own file in silence.
     """
-    given = (part.get('metainfo') or {}).get('classes')
+    metainfo = part.get('metainfo') or {}
+    for other in set(metainfo) & NO_CLASSES:
+        raise ConfigError(f'{key.removesuffix("classes")}{other} = {metainfo[other]!r} is read by nobody: write {key}')
+    given = metainfo.get('classes')
     if given is not None:
         return read_classes(given, key)
     if bare_type(part) == 'PDYOLODataset':

@@ -38,6 +38,10 @@ NEEDS_MORE = {
     'KnowledgeDistillationSingleStageDetector': 'a second network inside it',
 }
 
+FILTERS = {'filter_empty_gt', 'min_size', 'bbox_min_size'}
+FILTERED = {'PDVOCDataset', 'PDYOLODataset', 'CocoDataset', 'VOCDataset', 'XMLDataset'}
+"""What these data sets read in `filter_cfg`; `bbox_min_size` is an error of its own."""
+
 
 def config_findings(config: Config, name: str) -> list[Finding]:
     """Every trap in the config of stage `name`, an ordinary mmengine config as `stage_config` makes it, but for
@@ -128,6 +132,12 @@ def _data_traps(config: Config) -> Iterator[Finding]:
         )
     for split in ('train', 'val', 'test'):
         for part in _datasets(config, split):
+            unknown = set(part.get('filter_cfg') or {}) - FILTERS
+            if unknown and bare_type(part) in FILTERED:
+                yield error(
+                    f'data.{split}.filter_cfg has {sorted(unknown)}',
+                    f'{bare_type(part)} passes over it; it reads {sorted(FILTERS - {"bbox_min_size"})}',
+                )
             small = (part.get('filter_cfg') or {}).get('bbox_min_size') or part.get('bbox_min_size')
             if small:
                 yield error(

@@ -32,14 +32,14 @@ from mmengine.visualization import Visualizer
 from torch import nn
 from torch.utils.data import DataLoader
 
-from .finding import Finding, error
+from .finding import Finding, error, warning
 
 OF_MMENGINE = {'dataset', 'sampler', 'batch_sampler', 'collate_fn', 'worker_init_fn', 'num_batch_per_epoch'}
 """Keys of a dataloader that mmengine reads itself; the others are those of torch's DataLoader."""
 
 
 def runner_findings(config: Config, model: nn.Module, dataset: Any) -> list[Finding]:
-    """Parts of a stage that cannot be built.
+    """Parts of a stage that cannot be built, and a warning for what of the optimiser is of no parameter.
 
     Args:
         config: an ordinary mmengine config as `stage_config` makes it. dataset: the training set.
@@ -52,7 +52,18 @@ def runner_findings(config: Config, model: nn.Module, dataset: Any) -> list[Find
             except Exception as problem:  # what a part of mmengine or of the user raises can be anything
                 text = ' '.join(f'{type(problem).__name__}: {problem}'.split())
                 findings.append(error(key, f'it cannot be built as it stands: {text[:400]}'))
-    return findings
+    return [*findings, *_keys_of_nothing(config, model)]
+
+
+def _keys_of_nothing(config: Config, model: nn.Module) -> Iterator[Finding]:
+    """A learning rate of its own for what is not there. A warning: stages share the optimiser, not their networks."""
+    names = [name for name, _ in model.named_parameters()]
+    for key in ((config.get('optim_wrapper') or {}).get('paramwise_cfg') or {}).get('custom_keys') or {}:
+        if not any(key in name for name in names):
+            yield warning(
+                f'optim_wrapper.paramwise_cfg.custom_keys.{key}',
+                'no parameter of this stage has it in its name, so it changes nothing here',
+            )
 
 
 @contextlib.contextmanager

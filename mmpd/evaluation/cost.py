@@ -152,18 +152,6 @@ def candidates(
     return found, impossible
 
 
-def chain_costs(chain: Chain) -> list[Cost]:
-    """Cost of each stage's network; LR networks with both pyramids, the configured one first.
-
-    Raises:
-        ConfigError: a network that cannot be built.
-    """
-    found, impossible = candidates(chain)
-    if impossible:
-        raise ConfigError(impossible[0])
-    return [network_cost(one.model, one.size, one.stage, one.pyramid) for one in found]
-
-
 def size_of(network: Network) -> tuple[int, int]:
     """(width, height) that a network's test pipeline resizes into, after the reduction.
 

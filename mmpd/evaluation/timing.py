@@ -16,7 +16,6 @@ import torch
 
 from ..errors import ConfigError
 
-RUNTIMES = ('cpu', 'cuda', 'onnx')
 WARM_UP = 3
 
 

@@ -5,21 +5,18 @@ from __future__ import annotations
 from typing import ClassVar
 
 from mmdet.registry import MODELS
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..align.alignment import Alignment
 from ..distill.step import Step
 from ..errors import ConfigError
 from ..losses.feature import FEATURE_LOSSES
-from .base import Term
+from .matched import MatchedTerm
 
 
 @MODELS.register_module()
-class FeatureTerm(Term):
+class FeatureTerm(MatchedTerm):
     """Imitation of the guide's aligned feature maps.
-
-    Where the channel widths differ, a learned 1×1 convolution brings the student's map to the guide's width; it is
-    part of the term, so it leaves no key in the student.
 
     Levels without a positive in training are left out, and the mean is over what is left: the guide's maps there are
     noise. `Alignment.positives` has the counts; where they can't be taken, no level is left out.
@@ -29,28 +26,22 @@ class FeatureTerm(Term):
     """
 
     retired: ClassVar = dict(max_size=None)
+    pools = False
 
     def __init__(self, alignment: Alignment, loss: str = 'pkd', loss_weight: float = 1.0) -> None:
         super().__init__(alignment, loss_weight)
         if loss not in FEATURE_LOSSES:
             raise ConfigError(f'terms.feature.loss = {loss!r} is unknown: use one of {sorted(FEATURE_LOSSES)}')
         self.loss = FEATURE_LOSSES[loss]
-        self.adapters = nn.ModuleDict()
-        for match in alignment.plan.served():
-            have = alignment.student_feats[match.student].channels
-            want = alignment.guide_feats[alignment.main_guide(match)].channels
-            if have != want:
-                self.adapters[str(match.student)] = nn.Conv2d(have, want, 1)
 
     def forward(self, step: Step) -> dict[str, Tensor]:
         losses, unused = [], []
         for aligned in step.aligned_features:
-            adapter = self.adapters[key] if (key := str(aligned.student)) in self.adapters else None
             if not step.alignment.trains(aligned.student):
-                unused += list(adapter.parameters()) if adapter is not None else []
+                level = str(aligned.student)
+                unused += list(self.adapters[level].parameters()) if level in self.adapters else []
                 continue
-            feature = step.feats_lr[aligned.student]
-            feature = feature if adapter is None else adapter(feature)
+            feature = self.adapted(aligned.student, step.feats_lr[aligned.student])
             losses.append(self.loss(feature, aligned.features, step.mask(feature.shape[-2:])))
         if not losses:
             raise ConfigError(

@@ -26,8 +26,8 @@ class FSRTerm(Term):
 
     def __init__(self, alignment: Alignment, loss: str = 'pkd', loss_weight: float = 1.0) -> None:
         super().__init__(alignment, loss_weight)
-        if loss not in ('pkd', 'mse'):
-            raise ConfigError(f"terms.fsr.loss = {loss!r} is unknown: use 'pkd' or 'mse'")
+        if loss not in FEATURE_LOSSES:
+            raise ConfigError(f'terms.fsr.loss = {loss!r} is unknown: use one of {sorted(FEATURE_LOSSES)}')
         self.loss = FEATURE_LOSSES[loss]
         strides_hr = [shape.stride for shape in alignment.guide_feats]
         self.pairs = [

@@ -38,6 +38,10 @@ CASES: dict[str, tuple[dict, list[str]]] = {
     'terms': ({STUDENT + 'terms': 'feature'}, ["stages.student.terms = 'feature'", 'a dict(…)']),
     'a term as a word': ({STUDENT + 'terms.feature': 'FeatureTerm'}, ["terms.feature = 'FeatureTerm'", 'dict(type=']),
     'a term without a type': ({STUDENT + 'terms.own': dict(loss_weight=1.0)}, ['terms.own', "dict(type='FeatureTerm'"]),
+    'class names under another key': (
+        {'data.train.metainfo': dict(CLASSES=('square',))},
+        ["data.train.metainfo.CLASSES = ('square',)", 'metainfo.classes'],
+    ),
     'milestones': ({'schedule.milestones': 8}, ['schedule.milestones = 8', 'a list of epochs']),
     'milestones as shares': ({'schedule.milestones': [0.5]}, ['schedule.milestones = [0.5]', 'whole numbers']),
     # what needs something else
@@ -59,7 +63,8 @@ CASES: dict[str, tuple[dict, list[str]]] = {
 def test_refused_with_key_value_and_remedy(root, case):
     changes, expected = CASES[case]
     with pytest.raises(ConfigError) as refusal:
-        read_chain(toy_chain(root, **changes))
+        chain = read_chain(toy_chain(root, **changes))
+        _ = chain.stages['student'].network  # class names are read as it is made
     assert [part for part in expected if part not in str(refusal.value)] == [], str(refusal.value)
 
 

@@ -70,3 +70,19 @@ def test_mmdets_own_runtime_file_passes(tmp_path, monkeypatch):
     config.merge_from_dict(Config.fromfile(runtime).to_dict())
     assert check_stage(read_chain(config).stages['teacher'], {}).errors == []
     assert not Visualizer._instance_dict
+
+
+@pytest.mark.parametrize('key', ['backbone', 'bakbone'])
+def test_a_learning_rate_for_what_is_not_there_is_told(tmp_path_factory, key):
+    paramwise = {'optim_wrapper.paramwise_cfg': dict(custom_keys={key: dict(lr_mult=0.1)})}
+    chain = read_chain(toy_chain(tmp_path_factory.getbasetemp(), **paramwise))
+    told = [str(one) for one in check_stage(chain.stages['student'], {}).findings if 'custom_keys' in str(one)]
+    assert [f'custom_keys.{key}' in one for one in told] == ([] if key == 'backbone' else [True])
+
+
+def test_a_filter_that_a_data_set_does_not_have_is_an_error(tmp_path_factory):
+    """mmdet passes over it in silence."""
+    options = {'data.train.filter_cfg': dict(filter_empty=True, min_size=1)}
+    chain = read_chain(toy_chain(tmp_path_factory.getbasetemp(), **options))
+    (problem,) = (str(one) for one in check_stage(chain.stages['student'], {}).errors)
+    assert "data.train.filter_cfg has ['filter_empty']" in problem and 'filter_empty_gt' in problem

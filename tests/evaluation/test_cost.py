@@ -1,6 +1,6 @@
 from mmpd.chain.chain import read_chain
 from mmpd.errors import ConfigError
-from mmpd.evaluation.cost import chain_costs, network_cost, size_of
+from mmpd.evaluation.cost import candidates, network_cost, size_of
 from mmpd.evaluation.measure import Network, network_of
 from tests.toys import build_model, toy_chain, toy_retinanet
 
@@ -43,7 +43,9 @@ def test_macs_of_the_stem_by_hand() -> None:
 
 
 def test_chain_shows_both_pyramids_of_lr_networks_the_configured_one_first(tmp_path) -> None:
-    costs = chain_costs(read_chain(toy_chain(tmp_path, student_pyramid='cheap')))
+    found, impossible = candidates(read_chain(toy_chain(tmp_path, student_pyramid='cheap')))
+    assert not impossible
+    costs = [network_cost(one.model, one.size, one.stage, one.pyramid) for one in found]
     named = [('teacher', ''), ('assistant', ''), ('student', 'cheap'), ('student', 'fine')]
     assert [(cost.name, cost.pyramid) for cost in costs] == named
     teacher, assistant, cheap, fine = costs

@@ -23,7 +23,7 @@ def test_a_term_scales_with_its_weight(tmp_path):
     ('term', 'words'),
     [
         (dict(type='FeatureTerm', loss='l7'), "loss = 'l7' is unknown.*pkd"),
-        (dict(type='FSRTerm', loss='l7'), "loss = 'l7' is unknown.*'pkd' or 'mse'"),
+        (dict(type='FSRTerm', loss='l7'), "loss = 'l7' is unknown.*'mse', 'pkd'"),
     ],
 )
 def test_unknown_losses_are_refused(tmp_path, term, words):
