@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
 import mmcv
+from mmdet.structures import DetDataSample
+from mmdet.structures.bbox import get_box_tensor
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
@@ -52,6 +55,26 @@ class TensorboardHook(Hook):
         for index, sample in enumerate((outputs or ())[: max(0, PICTURES - first)], first):
             if 'pred_instances' in sample and hasattr(runner.visualizer, 'add_datasample'):
                 image = mmcv.imread(sample.img_path, channel_order='rgb')
+                shown = within_image(sample, getattr(runner.visualizer, 'line_width', 0))
                 runner.visualizer.add_datasample(
-                    f'val/{index}', image, sample, draw_gt=True, pred_score_thr=SCORE, step=runner.epoch
+                    f'val/{index}', image, shown, draw_gt=True, pred_score_thr=SCORE, step=runner.epoch
                 )
+
+
+def within_image(sample: DetDataSample, line: float) -> DetDataSample:
+    """A copy whose boxes, in pixels of the image file, end at its last pixel, with room for the label at their corner.
+
+    A box that ends at the image's edge is outside for mmengine's drawing, which then warns of each.
+
+    Args:
+        line: width of the drawn line, pixels.
+    """
+    shown = copy.deepcopy(sample)
+    height, width = shown.ori_shape[:2]
+    for key in ('gt_instances', 'pred_instances'):
+        if key in shown and 'bboxes' in shown.get(key):
+            boxes = get_box_tensor(shown.get(key).bboxes)
+            for first, side in ((0, width), (1, height)):
+                boxes[:, first].clamp_(0, max(0, side - 1 - line))
+                boxes[:, first + 2].clamp_(0, side - 1)
+    return shown
