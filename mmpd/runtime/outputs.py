@@ -166,6 +166,7 @@ def draw(image: np.ndarray, found: Prediction, name_of=str) -> np.ndarray:
         text = f'{name_of(int(label))} {score:.2f}'
         (width, height), base = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.45, 1)
         top = y1 - height - base if y1 >= height + base else y1
-        cv2.rectangle(canvas, (x1, top), (x1 + width, top + height + base), colour, -1)
-        cv2.putText(canvas, text, (x1, top + height), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 0, 0), 1, cv2.LINE_AA)
+        left = max(0, min(x1, canvas.shape[1] - 1 - width))  # a label at the right edge is moved inside
+        cv2.rectangle(canvas, (left, top), (left + width, top + height + base), colour, -1)
+        cv2.putText(canvas, text, (left, top + height), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 0, 0), 1, cv2.LINE_AA)
     return canvas

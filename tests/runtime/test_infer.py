@@ -6,10 +6,10 @@ from pathlib import Path
 
 from mmpd.data.voc.annotation import read_voc_xml
 from mmpd.errors import DataError
-from mmpd.runtime.detector import Detector
+from mmpd.runtime.detector import Detector, Prediction
 from mmpd.runtime.infer import infer
 from mmpd.runtime.inputs import find_inputs, output_names
-from mmpd.runtime.outputs import FORMATS
+from mmpd.runtime.outputs import FORMATS, draw
 from tests.runtime.test_images import description
 
 import cv2
@@ -163,3 +163,13 @@ def test_json_names_are_text(tmp_path) -> None:
     detector = Detector.of(description(classes=('Katze', 'Hündin')), BrightSpots(), None)
     infer(detector, find_inputs([str(write(tmp_path / 'ä.png'))]).items(), tmp_path, ['coco'])
     assert json.loads((tmp_path / 'coco.json').read_text())['categories'][1]['name'] == 'Hündin'
+
+
+def test_a_label_at_the_right_edge_is_whole() -> None:
+    boxes = np.array([[100, 100, 110, 150], [628, 100, 638, 150]], np.float32)
+    drawn = [
+        draw(np.zeros((480, 640, 3), np.uint8), Prediction(None, box[None], np.array([0.9]), np.array([0])))
+        for box in boxes
+    ]
+    inside, edge = (picture[80:97].any(axis=(0, 2)).sum() for picture in drawn)  # columns of the label above the box
+    assert edge == inside > 20
