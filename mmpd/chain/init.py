@@ -121,7 +121,7 @@ def _coco_splits(root: Path) -> dict[str, dict[str, Any]]:
             raise DataError(f'{path}: its first image, {first!r}, is in none of {[str(place) for place in places]}')
         prefix = '' if folder == root else f'{folder.relative_to(root)}/'
         splits[names[0]] = dict(ann_file=str(path.relative_to(root)), data_prefix=dict(img=prefix))
-    return splits
+    return {split: splits[split] for split in SPLITS if split in splits}
 
 
 def look(layout: Layout, cpu: bool = False) -> Look:

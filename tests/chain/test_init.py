@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mmpd.ablate.rows import ablation_chain
 from mmpd.chain.chain import read_chain
-from mmpd.chain.init import Look, advice, anchor_scales, chain_text, find_layout, look
+from mmpd.chain.init import SPLITS, Look, advice, anchor_scales, chain_text, find_layout, look
 from mmpd.cli import command
 from mmpd.errors import ConfigError, DataError
 from tests.check.coco_file import coco_set
@@ -30,7 +30,7 @@ def coco_root(tmp_path: Path) -> Path:
     """annotations/instances_<split>.json beside the images' folder."""
     root = tmp_path / 'set'
     (root / 'annotations').mkdir(parents=True)
-    for split in ('train', 'val'):
+    for split in ('train', 'val', 'test'):
         config = coco_set(tmp_path, split)
         shutil.copy(config['ann_file'], root / 'annotations' / f'instances_{split}.json')
         shutil.copytree(config['data_prefix']['img'], root / 'images', dirs_exist_ok=True)
@@ -52,7 +52,7 @@ def yolo_root(tmp_path: Path) -> Path:
 def test_a_config_is_written_that_mmpd_reads_and_whose_data_sets_are_the_folders(tmp_path, make, kind, names):
     root = make(tmp_path)
     layout = find_layout(root)
-    assert layout.kind == kind
+    assert layout.kind == kind and list(layout.splits) == [name for name in SPLITS if name in layout.splits]
     seen = look(layout)
     assert set(seen.classes) == set(names)
     out = tmp_path / 'chain.py'
