@@ -130,7 +130,8 @@ def _check_entry(name: str, entry: ConfigDict, entries: dict, guide_size: str) -
         if other not in entries:
             if key == 'init_from' and _is_file(other):
                 continue
-            raise ConfigError(f'stages.{name}.{key} = {other!r} is no stage: the stages are {list(entries)}')
+            file = '; a file of weights ends in .pth or .pt' if key == 'init_from' else ''
+            raise ConfigError(f'stages.{name}.{key} = {other!r} is no stage: the stages are {list(entries)}{file}')
     guide = entry.get('guide')
     if guide and entries[guide].get('size') == 'lr' and guide_size == 'hr':
         raise ConfigError(

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import ConfigError
 from ..nested import walk_dicts
-from .keys import KINDS
+from .keys import KINDS, MADE_BY_THE_CHAIN
 
 STAGE_KINDS: dict[str, Any] = {
     **dict.fromkeys(('guide', 'init_from', 'align', 'checkpoint'), str),
@@ -32,6 +32,7 @@ PLACES = {
     **{key: f'data.{key}' for key in ('batch_size', 'val_batch_size', 'num_workers', 'hr_scale', 'batch_by_shape')},
     **{key: f'schedule.{key}' for key in ('max_epochs', 'warmup_iters', 'val_interval', 'milestones', 'gamma')},
     **{key: f'stages.<stage>.{key}' for key in ('align', 'init_from')},
+    'seed': 'randomness.seed',
 }
 """Keys of a part of a chain → where they belong."""
 USUAL_TERMS = {'feature', 'response', 'isrd', 'fsr', 'roi', 'kd', 'adversarial', 'resolution', 'pairwise', 'mmd'}
@@ -112,12 +113,38 @@ def _same(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
-def refuse_stray_options(options: Iterable[str], config: Mapping[str, Any], known: set[str], chain: set[str]) -> None:
-    """Options of a command line that make a new key at the top of a config, which nobody reads.
+def check_options(options: Iterable[str], config: Mapping[str, Any], known: set[str]) -> None:
+    """Options of a command line for a chain: keys that somebody reads.
+
+    A name of the file's own (`terms`, `data_root`) has done its work when the file has been read: another value for it
+    would reach nothing.
 
     Args:
-        options: dotted keys. config: as its file has it. known: the keys that somebody reads.
-        chain: keys of a chain, where `config` is that of one network; else empty.
+        options: dotted keys. config: as its file has it. known: keys at the top that are read.
+
+    Raises:
+        ConfigError
+    """
+    for option in options:
+        key = option.partition('.')[0]
+        if key in MADE_BY_THE_CHAIN:
+            raise ConfigError(f'--cfg-options {option}: {key} is made by the chain: {MADE_BY_THE_CHAIN[key]}')
+        if key in known:
+            continue
+        near = difflib.get_close_matches(key, known, n=1, cutoff=0.7)
+        instead = f'did you mean {near[0]}?' if near else 'see docs/config.md for what is'
+        if key in config:
+            instead = 'it is a name of its own file; set the keys that take their value from it'
+        if key in PLACES or key in STAGE_KINDS:
+            instead = f'set {PLACES.get(key, f"stages.<stage>.{key}")}'
+        raise ConfigError(f'--cfg-options {option}: {key} at the top of a chain is not read: {instead}')
+
+
+def check_options_of_one(options: Iterable[str], config: Mapping[str, Any], known: set[str], chain: set[str]) -> None:
+    """Options of a command line for the config of one network: keys that it has, or that somebody reads.
+
+    Args:
+        options, config, known: as `check_options`. chain: keys of a chain.
 
     Raises:
         ConfigError
@@ -127,7 +154,7 @@ def refuse_stray_options(options: Iterable[str], config: Mapping[str, Any], know
         if key in config or key in known:
             continue
         near = difflib.get_close_matches(key, [*known, *config], n=1, cutoff=0.7)
-        instead = f'set {PLACES[key]}' if key in PLACES else f'did you mean {near[0]}?' if near else 'leave it out'
+        instead = f'did you mean {near[0]}?' if near else 'leave it out'
         if key in chain:
             instead = 'it is a key of a chain, and this is the config of one network; give the config of its chain'
         raise ConfigError(f'--cfg-options {option}: nothing reads {key} in this config: {instead}')

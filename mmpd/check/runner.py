@@ -18,6 +18,7 @@ from mmengine.hooks import EMAHook
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import (
     DATA_SAMPLERS,
+    DATASETS,
     HOOKS,
     LOG_PROCESSORS,
     LOOPS,
@@ -32,6 +33,7 @@ from mmengine.visualization import Visualizer
 from torch import nn
 from torch.utils.data import DataLoader
 
+from ..chain.datasets import walk_datasets
 from .finding import Finding, error, warning
 
 OF_MMENGINE = {'dataset', 'sampler', 'batch_sampler', 'collate_fn', 'worker_init_fn', 'num_batch_per_epoch'}
@@ -87,11 +89,13 @@ def _parts(config: Config, model: nn.Module, dataset: Any) -> Iterator[tuple[str
         for hook in hooks.values() if isinstance(hooks, dict) else hooks:
             if isinstance(hook, dict):
                 yield f'{key}: {hook.get("type")}', partial(_hook, hook, model)
-    for split, phase in (('train', 'train'), ('val', 'val'), ('test', 'test')):
+    for split in ('train', 'val', 'test'):
         if cfg.get(f'{split}_dataloader'):
             yield f'{split}_dataloader', partial(_loader, cfg[f'{split}_dataloader'], dataset)
-        if cfg.get(f'{phase}_cfg'):
-            yield f'{phase}_cfg', partial(_loop, dict(cfg[f'{phase}_cfg']), phase)
+            for part in walk_datasets(cfg[f'{split}_dataloader']['dataset']):
+                yield f'data.{split}', partial(_dataset, part)
+        if cfg.get(f'{split}_cfg'):
+            yield f'{split}_cfg', partial(_loop, dict(cfg[f'{split}_cfg']), split)
         for metric in _listed(cfg.get(f'{split}_evaluator')):
             yield f'{split}_evaluator: {metric.get("type")}', partial(METRICS.build, metric)
     if cfg.get('randomness'):
@@ -132,6 +136,21 @@ def _loader(loader: dict, dataset: Any) -> None:
         DATA_SAMPLERS.build(loader['batch_sampler'], default_args=args)
     own = {key: value for key, value in loader.items() if key not in OF_MMENGINE}
     inspect.signature(DataLoader).bind(dataset=dataset, **own)
+
+
+def _dataset(part: dict) -> None:
+    """Raises where the type of a data set is unknown or takes no such argument; none of its files is read. That of test
+    is built when all stages have finished."""
+    kind: Any = _kind(DATASETS, part['type'])
+    known = {'type', '_scope_'}
+    for base in inspect.getmro(kind):
+        if '__init__' in vars(base):
+            parameters = inspect.signature(base.__init__).parameters.values()
+            known |= {one.name for one in parameters}
+            if all(one.kind is not one.VAR_KEYWORD for one in parameters):
+                break
+    if unknown := set(part) - known:
+        raise TypeError(f'{kind.__name__} takes no {sorted(unknown)}')
 
 
 def _loop(loop: dict, phase: str) -> None:

@@ -21,9 +21,9 @@ from ..chain.chain import CHAIN_KEYS, is_chain, read_chain
 from ..chain.datasets import innermost
 from ..chain.deploy import bench_config
 from ..chain.detector import pad_divisor
-from ..chain.keys import DONE_BY_THE_CHAIN, MADE_BY_THE_CHAIN, RUNNER_KEYS
+from ..chain.keys import DONE_BY_THE_CHAIN, RUNNER_KEYS
 from ..chain.task import TASKS
-from ..chain.values import refuse_stray_options
+from ..chain.values import check_options, check_options_of_one
 from ..errors import ConfigError
 from ..io.read import check_classes
 from ..io.state import load_into
@@ -32,6 +32,9 @@ from ..run.launch import join, model_wrapper
 from ..run.progress import ProgressHook
 
 _KEPT = ('default_scope', 'custom_imports', 'env_cfg', 'test_cfg', 'test_evaluator', 'test_dataloader')
+
+READ_BY_A_COMMAND = ('rkd', 'demo_set')
+"""Keys of a chain that `mmpd ablate` and `mmpd demo` read."""
 
 
 @dataclass(frozen=True)
@@ -83,11 +86,11 @@ def read_config(path: str | Path, options: dict | None = None) -> Config:
     except Exception as error:  # it runs the user's Python, and what its bases and custom_imports name
         text = ' '.join(str(error).split(', the current sys.path')[0].split())
         raise ConfigError(f'CONFIG = {str(path)!r} cannot be read: {type(error).__name__}: {text}') from error
-    read = {*RUNNER_KEYS, *DONE_BY_THE_CHAIN, *MADE_BY_THE_CHAIN, 'work_dir'}
+    known = {*RUNNER_KEYS, *DONE_BY_THE_CHAIN, 'work_dir'}
     if is_chain(config):
-        refuse_stray_options(options or {}, config, {*read, *CHAIN_KEYS, 'rkd'}, set())
+        check_options(options or {}, config, {*known, *CHAIN_KEYS, *READ_BY_A_COMMAND})
     else:
-        refuse_stray_options(options or {}, config, read, CHAIN_KEYS)
+        check_options_of_one(options or {}, config, known, CHAIN_KEYS)
     try:
         config.merge_from_dict(options or {})
     except (TypeError, KeyError, IndexError, AttributeError, ValueError) as error:

@@ -99,15 +99,22 @@ def test_every_config_of_the_repository_passes():
 @pytest.mark.parametrize(
     ('options', 'says'),
     [
-        ({'max_epochs': 3}, '--cfg-options max_epochs: nothing reads .*set schedule.max_epochs'),
-        ({'lr': 0.1}, '--cfg-options lr: nothing reads'),
+        ({'max_epochs': 3}, '--cfg-options max_epochs: .* is not read: set schedule.max_epochs'),
+        ({'lr': 0.1}, '--cfg-options lr: lr .* is not read'),
+        ({'seed': 3}, 'set randomness.seed'),
         ({'optim_wraper.optimizer.lr': 0.1}, 'did you mean optim_wrapper'),
         ({'raito': 4}, 'did you mean ratio'),
+        # a name of the file's own: its value is in other keys by now
+        ({'data_root': '/elsewhere'}, 'data_root .* is not read: it is a name of its own file'),
+        ({'terms.isrd': None}, 'terms .* is not read: set stages.<stage>.terms'),
+        # as one writes them for mmdet
+        ({'train_dataloader.batch_size': 4}, 'train_dataloader is made by the chain: set .*data.batch_size'),
+        ({'train_cfg.max_epochs': 4}, 'train_cfg is made by the chain: set schedule.max_epochs'),
     ],
 )
 def test_an_option_that_nothing_reads_is_refused(root, options, says):
     file = root / 'chain.py'
-    toy_chain(root).dump(file)
+    toy_chain(root, data_root='here', terms=dict(isrd=TERMS['isrd'])).dump(file)
     with pytest.raises(ConfigError, match=says):
         read_config(file, options)
 

@@ -86,3 +86,17 @@ def test_a_filter_that_a_data_set_does_not_have_is_an_error(tmp_path_factory):
     chain = read_chain(toy_chain(tmp_path_factory.getbasetemp(), **options))
     (problem,) = (str(one) for one in check_stage(chain.stages['student'], {}).errors)
     assert "data.train.filter_cfg has ['filter_empty']" in problem and 'filter_empty_gt' in problem
+
+
+@pytest.mark.parametrize(
+    ('option', 'value', 'says'),
+    [
+        ('serialise_data', False, "takes no ['serialise_data']"),
+        ('type', 'PDVOCDatset', 'PDVOCDatset is not registered'),
+    ],
+)
+def test_a_test_set_that_cannot_be_built_is_told_before_the_first_stage(tmp_path_factory, option, value, says):
+    """It is built when all have finished."""
+    chain = read_chain(toy_chain(tmp_path_factory.getbasetemp(), **{f'data.test.{option}': value}))
+    told = [str(one) for one in check_stage(chain.stages['teacher'], {}).errors]
+    assert any(one.startswith('data.test: ') and says in one for one in told), told
