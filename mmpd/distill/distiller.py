@@ -172,6 +172,8 @@ def _build_term(name: str, config: dict, alignment: Alignment) -> nn.Module:
         return MODELS.build(_without_retired(name, config), default_args=dict(alignment=alignment))
     except (KeyError, TypeError) as error:
         raise ConfigError(f'terms.{name} = {dict(config)!r} cannot be built: {error}') from error
+    except ConfigError as error:
+        raise error if 'terms.' in str(error) else ConfigError(f'terms.{name}: {error}') from error
 
 
 def _without_retired(name: str, config: dict) -> dict:

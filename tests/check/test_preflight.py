@@ -93,7 +93,7 @@ def test_zero_terms_are_warnings_until_the_guide_is_sure_of_something(root):
         ('student', {'stages.student.overrides.neck.num_outs': 2}, ['fpn.py', 'num_outs', 'overrides']),
         ('student', {'stages.student.align': 'window', 'ratio': '3/2'}, ["align = 'window'", 'ratio 3/2', 'resample']),
         ('student', {'stages.student.terms.feature.loss': 'psd'}, ['terms.feature.loss', "'psd'", 'pkd']),
-        ('student', {'stages.student.terms.isrd.loss_weight': float('inf')}, ['terms.isrd', 'not finite']),
+        ('student', {'stages.student.terms.isrd.loss_weight': 1e30}, ['terms.isrd', 'not finite']),
         ('student', {'stages.student.overrides.backbone.frozen_stages': 1}, ['frozen_stages = 1', 'ISRD', '-1']),
         ('student', {'stages.student.overrides.backbone.norm_eval': True}, ['norm_eval = True', 'False']),
         ('teacher', {'stages.teacher.overrides.backbone.frozen_stages': 1}, ['frozen_stages = 1', 'random weights']),

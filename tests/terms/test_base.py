@@ -43,7 +43,7 @@ def test_unknown_losses_are_refused(tmp_path, term, words):
     ],
 )
 def test_numbers_that_no_term_can_have_are_refused(tmp_path, term, option, value, wanted):
-    with pytest.raises(ConfigError, match=f'{option} = .* of the term {term}: give .*{wanted}'):
+    with pytest.raises(ConfigError, match=f'terms.t: {option} = .* of the term {term}: give .*{wanted}'):
         build(tmp_path, t={'type': term, option: value})
 
 
