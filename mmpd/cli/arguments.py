@@ -24,6 +24,20 @@ def add_launcher(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
 
 
+def device_of(name: str | None) -> str:
+    """The device that `--device` names; default: a GPU where there is one. Raises ConfigError; imports torch."""
+    import torch
+
+    gpu = torch.cuda.is_available()
+    try:
+        kind = torch.device(name or 'cpu').type
+    except RuntimeError:
+        kind = 'unknown'
+    if kind == 'unknown' or (kind == 'cuda' and not gpu):
+        raise ConfigError(f"--device {name}: use 'cpu'" + (" or 'cuda'" if gpu else ', there is no CUDA GPU here'))
+    return name or ('cuda' if gpu else 'cpu')
+
+
 def config_path(name: str) -> Path:
     """The file of a config: a path, or `mmpd::pd_voc.py` of the configs that mmpd brings.
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 
-from .arguments import add_options, read
+from .arguments import add_options, device_of, read
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,7 +43,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     config = read(args)
-    import torch
     from rich.console import Console
 
     from ..chain.chain import read_chain
@@ -58,7 +57,7 @@ def run(args: argparse.Namespace) -> None:
         amp=args.amp,
         channels_last=args.channels_last,
         compile=args.compile,
-        device=args.device or ('cuda' if torch.cuda.is_available() else 'cpu'),
+        device=device_of(args.device),
         guide_cache=args.guide_cache,
     )
     measure = _growth if args.growth else _compare if args.compare else _bench

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
-from .arguments import add_options, read, work_dir_of
+from .arguments import add_options, device_of, read, work_dir_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -40,7 +40,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     config = read(args)
-    import torch
     from rich.console import Console
 
     from ..chain.chain import is_chain, read_chain
@@ -48,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     from ..check.tables import print_checks, print_oracle
     from ..run.state import finished_checkpoint
 
-    console, device = Console(highlight=False), args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
+    console, device = Console(highlight=False), device_of(args.device)
     if not is_chain(config):
         raise ConfigError(f'{args.config} has no stages: mmpd check is for chains')
     chain = read_chain(config)
