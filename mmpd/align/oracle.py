@@ -49,10 +49,12 @@ class OracleCheck:
 
     @property
     def received_share(self) -> float:
+        """Of the student's positives, those that hear of their object; NaN without a positive."""
         return self.received / self.positives if self.positives else float('nan')
 
     @property
     def conflict_share(self) -> float:
+        """Of the locations that hear of an object, those trained on background."""
         return self.conflict / self.heard if self.heard else 0.0
 
     def __str__(self) -> str:
@@ -67,6 +69,7 @@ class OracleCheck:
 
     @property
     def passed(self) -> bool:
+        """Whether both shares meet the bar."""
         heard = bool(self.positives) if self.agreeing else self.received_share >= RECEIVED
         return heard and self.conflict_share <= CONFLICT
 

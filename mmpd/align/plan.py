@@ -71,7 +71,7 @@ class Match:
 
 @dataclass(frozen=True)
 class AlignmentPlan:
-    """Who lines up with whom. `unserved` are the guide levels that no student level takes."""
+    """Who lines up with whom. Levels are in the pixels of their own network."""
 
     kind: str
     ratio: Fraction
@@ -81,10 +81,12 @@ class AlignmentPlan:
 
     @property
     def unserved(self) -> tuple[int, ...]:
+        """Guide levels that no student level takes."""
         used = {guide for match in self.matches for guide in match.guides}
         return tuple(index for index in range(len(self.guide)) if index not in used)
 
     def served(self) -> list[Match]:
+        """The matches of the student levels that are not masked, finest first."""
         return [match for match in self.matches if match.guides]
 
 

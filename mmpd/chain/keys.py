@@ -105,6 +105,9 @@ def check_keys(config: Mapping[str, Any], chain_keys: Iterable[str], data_keys: 
 
 def _check_runner(name: str, runner: Mapping[str, Any]) -> None:
     _refuse_done_by_the_chain(f'stages.{name}.runner.', runner)
+    for key in ('custom_imports', 'default_scope'):
+        if key in runner:
+            raise ConfigError(f'stages.{name}.runner.{key} does nothing in a stage: set {key} at the top of the chain')
     if 'work_dir' in runner:
         raise ConfigError(f'stages.{name}.runner.work_dir: a stage writes to <work dir>/{name}; use --work-dir')
     for key in runner:

@@ -90,6 +90,7 @@ def check_stage(
                 padding = padding_finding(stage.guide.name, config.model.guide, guide_file)
                 check.findings += [padding] if padding else []
                 check_classes(guide_file, stage.task.classes(stage))
+            check.findings += _missing_start(stage)
             model = build_stage(config, guide_file, init_file(stage, checkpoints)).to(device)
             check.findings += runner_findings(config, model, data.dataset)
             check_pyramids(check, model, float(stage.ratio), data, images)
@@ -186,6 +187,14 @@ def _settle(model: nn.Module) -> None:
     for parameter in model.parameters():
         if not parameter.isfinite().all() or parameter.abs().max() > WILD:
             nn.init.normal_(parameter, std=0.01)
+
+
+def _missing_start(stage: Stage) -> list[Finding]:
+    """A file to start from that is not there, which would stop the stage as it begins."""
+    file = stage.init_from
+    if not isinstance(file, str) or '://' in file or Path(file).is_file():
+        return []
+    return [error(f'stages.{stage.name}.init_from = {file!r}', 'no such file; name the weights to start from')]
 
 
 def _chain_traps(stage: Stage, config: Config, n_images: int) -> list[Finding]:

@@ -9,6 +9,7 @@ import contextlib
 import copy
 import inspect
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -120,6 +121,8 @@ def _hook(hook: dict, model: nn.Module) -> None:
 
 def _optimiser(cfg: dict, model: nn.Module) -> None:
     wrapper = build_optim_wrapper(model, cfg['optim_wrapper'])
+    if getattr(wrapper, 'clip_grad_kwargs', None):  # first read after a backward pass
+        inspect.signature(wrapper.clip_func).bind([], **wrapper.clip_grad_kwargs)
     for scheduler in _listed(cfg.get('param_scheduler')):
         scheduler.pop('_scope_', None)
         kind: Any = _kind(PARAM_SCHEDULERS, scheduler.pop('type'))
@@ -135,7 +138,9 @@ def _loader(loader: dict, dataset: Any) -> None:
         args = dict(sampler=sampler, batch_size=loader['batch_size'])
         DATA_SAMPLERS.build(loader['batch_sampler'], default_args=args)
     own = {key: value for key, value in loader.items() if key not in OF_MMENGINE}
-    inspect.signature(DataLoader).bind(dataset=dataset, **own)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # more workers than this machine has processors
+        DataLoader(dataset, **own)  # it starts its workers when it is asked for a batch
 
 
 def _dataset(part: dict) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 
+from ..errors import ConfigError
 from .arguments import add_options, device_of, read
 
 
@@ -48,6 +49,9 @@ def run(args: argparse.Namespace) -> None:
     from ..chain.chain import read_chain
     from ..run.bench import BenchOptions
 
+    for option in ('threads', 'batch', 'rounds'):
+        if getattr(args, option) < 1:
+            raise ConfigError(f'--{option} {getattr(args, option)}: give a whole number, at least 1')
     chain = read_chain(config)
     stage = chain.stage(args.stage or list(chain.stages)[-1])
     options = BenchOptions(

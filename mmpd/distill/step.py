@@ -48,18 +48,22 @@ class Step:
 
     @cached_property
     def grids(self) -> list[tuple[int, int]]:
+        """(h, w) in cells of each student map."""
         return [(feat.shape[-2], feat.shape[-1]) for feat in self.feats_lr]
 
     @cached_property
     def aligned_features(self) -> list[AlignedFeatures]:
+        """Guide maps (B, C, h, w) on the grids of the student levels that are served."""
         return self.alignment.features(self.feats_hr, self.grids)
 
     @cached_property
     def student_responses(self) -> list[LevelResponse]:
+        """Class logits and boxes (LR pixels) at the student's locations, all levels; gradients flow."""
         return responses(self.alignment.student.head, self.student['head'])  # type: ignore[arg-type]
 
     @cached_property
     def aligned_responses(self) -> list[AlignedResponse]:
+        """What the guide says at the student's locations, boxes in HR pixels; of the levels that are served."""
         guide = responses(self.alignment.guide.head, self.guide['head'])  # type: ignore[arg-type]
         return self.alignment.responses(guide, self.grids, self.guide.memo)
 

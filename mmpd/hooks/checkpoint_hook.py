@@ -5,6 +5,7 @@ only then is the older one deleted. mmengine deletes first, and writes in place.
 """
 
 import glob
+import inspect
 import os
 import re
 from pathlib import Path
@@ -55,7 +56,7 @@ class AtomicCheckpointHook(CheckpointHook):
         rule: 'greater' or 'less'. Stated, since mmengine guesses it from a list of names that has no `AP` in it.
         kwargs: `by_epoch`, `save_last`, `save_begin`, … as mmengine's CheckpointHook.
     Raises:
-        ConfigError: an argument that would put files where they are not atomic or not found on resume.
+        ConfigError: an unknown argument, or one that would put files where they are not atomic or not found on resume.
     """
 
     best_ckpt_path: str | None
@@ -75,6 +76,12 @@ class AtomicCheckpointHook(CheckpointHook):
                     f'default_hooks.checkpoint.{key}={kwargs[key]!r}: AtomicCheckpointHook writes epoch_N.pth and '
                     f'best_*.pth to the local work_dir only; remove {key!r} and set work_dir'
                 )
+        known = inspect.signature(CheckpointHook.__init__).parameters
+        for key in set(kwargs) - set(known):  # mmengine keeps it for the first save, and fails there
+            raise ConfigError(
+                f'default_hooks.checkpoint.{key} = {kwargs[key]!r} is no argument of the hook: it takes stage, '
+                f'{", ".join(name for name in known if name not in ("self", "kwargs", *_REFUSED))}'
+            )
         if save_best is not None and not isinstance(save_best, str):
             raise ConfigError(
                 f'default_hooks.checkpoint.save_best={save_best!r}: give one metric name (or "auto"): '

@@ -35,6 +35,7 @@ class VectorTerm(MatchedTerm):
         self.max_cells = max_cells
 
     def mean_of(self, loss: Callable[[Tensor, Tensor], Tensor], step: Step) -> Tensor:
+        """Mean over levels of loss(student (n, C), guide (n, C)), in float32, weighed by n; 0 without a pair."""
         pairs = step.vector_pairs(self.max_cells)
         counts = [len(pair.student) if len(pair.student) > 1 else 0 for pair in pairs]
         with torch.autocast(step.images_lr.device.type, enabled=False):

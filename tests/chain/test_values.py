@@ -31,6 +31,10 @@ CASES: dict[str, tuple[dict, list[str]]] = {
     'task': ({'task': ['sr']}, ["task = ['sr']", 'a text']),
     'schedule of a stage': ({STUDENT + 'schedule': 5}, ['stages.student.schedule = 5', 'a dict(…)']),
     'runner of a stage': ({STUDENT + 'runner': [1]}, ['stages.student.runner = [1]', 'a dict(…)']),
+    'imports of a stage': (
+        {STUDENT + 'runner': dict(custom_imports=dict(imports=['mine']))},
+        ['stages.student.runner.custom_imports', 'top of the chain'],
+    ),
     'overrides': ({STUDENT + 'overrides': 'wide'}, ["stages.student.overrides = 'wide'", 'a dict(…)']),
     'detector': ({STUDENT + 'detector': 5}, ['stages.student.detector = 5', 'mmdet::']),
     'guide': ({STUDENT + 'guide': ['teacher']}, ["stages.student.guide = ['teacher']", 'a text']),

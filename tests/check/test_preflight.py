@@ -105,6 +105,7 @@ def test_zero_terms_are_warnings_until_the_guide_is_sure_of_something(root):
          ['data.val.metainfo.classes', 'data.train', 'in that order']),
         ('teacher', {'data.train.filter_cfg': dict(bbox_min_size=32)}, ['bbox_min_size = 32', 'remove']),
         ('teacher', {'data.train.ann_file': 'nowhere.txt'}, ['nowhere.txt']),
+        ('student', {'stages.student.init_from': 'no.pth'}, ["stages.student.init_from = 'no.pth'", 'no such file']),
         ('teacher', {'data.batch_size': 64}, ['data.batch_size = 64', '4 images']),
         ('teacher', {'custom_hooks': [dict(type='PipelineSwitchHook', switch_epoch=1, switch_pipeline=[])]},
          ['PipelineSwitchHook', 'remove']),

@@ -30,6 +30,7 @@ CASES = [
     ('ablate CHAIN --quick-epochs 5', '--quick-epochs 5 .*add --quick'),
     ('ablate ONE', 'has no stages'),
     ('bench ONE', 'has no stages'),
+    ('bench CHAIN --rounds 0', '--rounds 0: .*at least 1'),
     ('check CHAIN --device gpu', "--device gpu: use 'cpu'"),
     ('test ONE weights.pth --cfg-options ratio=4', 'ratio: .*a key of a chain'),
     ('test CHAIN weights.pth --out FOLDER', '--out .* is a folder'),
