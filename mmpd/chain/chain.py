@@ -88,7 +88,10 @@ def read_chain(config: Config) -> Chain:
     name_types(config._cfg_dict)
     check_values(config)
     ratio = parse_ratio(config.get('ratio', 2))
-    operator_of(config.get('reduction', 'area'))  # raises where it is unknown
+    reduction = config.get('reduction', 'area')
+    operator_of(reduction)  # raises where it is unknown
+    if ratio == 1 and '+' in reduction:
+        raise ConfigError(f'reduction = {reduction!r} does nothing at ratio = 1, where LR images are the HR images')
     task = task_of(config)
     if config.get('default_scope', task.scope) != task.scope:
         raise ConfigError(

@@ -81,8 +81,7 @@ def check_keys(config: Mapping[str, Any], chain_keys: Iterable[str], data_keys: 
         ConfigError
     """
     for key, instead in MADE_BY_THE_CHAIN.items():
-        # a helper of the config file may be called `train_cfg`; what a Runner would take has a `type`
-        if key in config and _looks_final(config[key]):
+        if key in config and _looks_final(key, config[key]):
             raise ConfigError(f'{key} at the top of a chain config is made by the chain for each stage: {instead}')
     _refuse_done_by_the_chain('', config)
     _refuse_misspelt(config, {*chain_keys, *KINDS})
@@ -117,8 +116,11 @@ def _check_runner(name: str, runner: Mapping[str, Any]) -> None:
             raise ConfigError(f'stages.{name}.runner.{key} is nothing that a Runner reads: {instead}')
 
 
-def _looks_final(value: Any) -> bool:
-    return isinstance(value, list) or (isinstance(value, Mapping) and ('type' in value or 'dataset' in value))
+def _looks_final(key: str, value: Any) -> bool:
+    """Whether a value is one for a Runner: a helper of the config file may be called `train_cfg`, as a detector's."""
+    if isinstance(value, Mapping) and not {'type', 'dataset', 'max_epochs', 'max_iters', 'val_interval'} & set(value):
+        return key == 'model' or key.endswith('_dataloader')
+    return isinstance(value, (list, Mapping))
 
 
 def _refuse_done_by_the_chain(prefix: str, config: Mapping[str, Any]) -> None:

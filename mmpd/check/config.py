@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from mmdet.registry import METRICS
 from mmengine.config import Config
 
 from ..chain.detector import nothing_frozen, pad_divisor
-from ..evaluation.metric import APS, PDMetric
 from ..nested import bare_type, walk_dicts
 from .finding import Finding, error, warning
 
@@ -179,13 +180,14 @@ def _hook_traps(config: Config) -> Iterator[Finding]:
 
 
 def _chosen_by_nothing(config: Config) -> Iterator[Finding]:
-    """A metric that `PDMetric` does not have is missed at the first validation, after hours."""
+    """A metric that the evaluator does not have is missed at the first validation, after hours."""
     chosen = (config.get('default_hooks') or {}).get('checkpoint', {}).get('save_best')
     evaluator = config.get('val_evaluator')
-    if not isinstance(chosen, str) or chosen == 'auto' or bare_type(evaluator or {}) != 'PDMetric':
+    if not isinstance(chosen, str) or chosen == 'auto' or not isinstance(evaluator, dict):
         return
-    known = [f'{evaluator.get("prefix") or PDMetric.default_prefix}/{name}' for name in APS]  # type: ignore[union-attr]
-    if chosen not in known:
+    kind: Any = METRICS.get(evaluator['type']) if isinstance(evaluator['type'], str) else evaluator['type']
+    known = [f'{evaluator.get("prefix") or kind.default_prefix}/{name}' for name in getattr(kind, 'choices', ())]
+    if known and not any(fnmatchcase(chosen, name) for name in known):
         yield error(f'save_best = {chosen!r}', f'no such metric chooses a checkpoint; use one of {", ".join(known)}')
 
 

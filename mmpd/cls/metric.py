@@ -17,10 +17,12 @@ class PDAccuracy(BaseMetric):
     class. Equal scores rank in class order, so a network that scores everything alike is not taken for a perfect one.
 
     Attributes:
+        choices: metrics by which a checkpoint can be chosen.
         per_class: class name → dict(top1, images), after `compute_metrics`.
     """
 
     default_prefix = 'pd'
+    choices = ('top1', 'top5', 'mean_class')
 
     def __init__(self, collect_device: str = 'cpu', prefix: str | None = None) -> None:
         super().__init__(collect_device, prefix)

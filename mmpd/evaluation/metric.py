@@ -49,6 +49,7 @@ class PDMetric(BaseMetric):
     """
 
     default_prefix = 'pd'
+    choices = APS
 
     def __init__(
         self,

@@ -87,6 +87,8 @@ class SRMetric(BaseMetric):
     """
 
     default_prefix = 'pd'
+    choices = ('PSNR_Y', 'SSIM_Y', 'PSNR_RGB', 'SSIM_RGB', 'PSNR_Y_*', 'SSIM_Y_*', 'PSNR_RGB_*', 'SSIM_RGB_*')
+    """Metrics by which a checkpoint can be chosen; `*` stands for a set."""
 
     def __init__(self, collect_device: str = 'cpu', prefix: str | None = None) -> None:
         super().__init__(collect_device, prefix)

@@ -59,6 +59,10 @@ CASES: dict[str, tuple[dict, list[str]]] = {
     'batch_size at the top': ({'batch_size': 16}, ['batch_size = 16 at the top', 'data.batch_size']),
     'max_epochs at the top': ({'max_epochs': 36}, ['max_epochs = 36 at the top', 'schedule.max_epochs']),
     'hr_scale at the top': ({'hr_scale': (640, 480)}, ['hr_scale = (640, 480)', 'data.hr_scale']),
+    'a part of a loader at the top': ({'train_dataloader': dict(num_workers=4)}, ['train_dataloader', 'data.num']),
+    'a part of a model at the top': ({'model': dict(backbone=dict(depth=50))}, ['model at the top', '.overrides']),
+    'a part of a loop at the top': ({'train_cfg': dict(max_epochs=9)}, ['train_cfg', 'schedule.max_epochs']),
+    'degradations of no reduction': ({'ratio': 1, 'reduction': 'area+jpeg:30'}, ["'area+jpeg:30' does nothing"]),
     'align at the top': ({'align': 'resample'}, ["align = 'resample'", 'stages.<stage>.align']),
 }  # fmt: skip
 

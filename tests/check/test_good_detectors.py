@@ -50,6 +50,14 @@ def test_a_learning_rate_that_never_falls_is_told(epochs, told):
     assert ['[8, 11]' in one and f'after {epochs} epochs' in one for one in found] == ([True] if told else [])
 
 
+@pytest.mark.parametrize(('chosen', 'told'), [('pd/PSNR', True), ('pd/PSNR_Y', False), ('pd/SSIM_RGB_Set14', False)])
+def test_a_metric_of_super_resolution_may_be_of_one_set(chosen, told):
+    import mmpd.sr.register  # noqa: F401
+
+    config = dict(model={}, default_hooks=dict(checkpoint=dict(save_best=chosen)), val_evaluator=dict(type='SRMetric'))
+    assert ['PSNR_Y' in str(one) for one in config_findings(Config(config), 'student')] == [True] * told
+
+
 def test_hooks_that_are_classes_are_seen():
     hooks = dict(model={}, custom_hooks=[dict(type=HOOKS.get('PipelineSwitchHook'), **SWITCH)])
     assert len(config_findings(Config(hooks), 'student')) == 1

@@ -6,6 +6,7 @@ from pathlib import Path
 from mmpd.chain.chain import Chain, read_chain
 from mmpd.chain.deploy import deploy_config
 from mmpd.chain.stage_config import stage_config
+from mmpd.check.config import config_findings
 from mmpd.cls.data import ClassFolders
 from mmpd.cls.metric import PDAccuracy
 from mmpd.data.reduction import reduce_image
@@ -175,3 +176,10 @@ def test_top5_is_the_share_of_labels_among_the_five_highest_scores():
 
 def test_equal_scores_are_not_right_for_every_class():
     assert accuracy([[0.5, 0.5]] * 2, [0, 1])[0]['top1'] == 0.5
+
+
+@pytest.mark.parametrize(('chosen', 'told'), [('pd/top-1', True), ('pd/AP50', True), ('pd/mean_class', False)])
+def test_a_metric_that_nothing_computes_chooses_no_checkpoint(tmp_path, chosen, told):
+    stage = toy_chain(tmp_path, save_best=chosen, **{'data.num_classes': 3}).stages['teacher']
+    found = config_findings(stage_config(stage, 'work', {}), 'teacher')
+    assert [chosen in str(one) and 'pd/top1' in str(one) for one in found if 'save_best' in str(one)] == [True] * told
