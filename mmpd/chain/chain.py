@@ -86,6 +86,9 @@ def read_chain(config: Config) -> Chain:
         raise ConfigError(f'{what}: a chain needs at least one stage, see docs/config.md')
     drop_imports(config._cfg_dict)  # a Config is no dict
     name_types(config._cfg_dict)
+    for key in CHAIN_KEYS - {'save_best'}:  # None there: no checkpoint is chosen
+        if config.get(key, '') is None:
+            config._cfg_dict.pop(key)
     check_values(config)
     ratio = parse_ratio(config.get('ratio', 2))
     reduction = config.get('reduction', 'area')

@@ -56,11 +56,12 @@ class Stage:
     @property
     def schedule(self) -> ConfigDict:
         """`schedule` of the chain, the stage's own merged over it."""
-        return ConfigDict({**self.chain_config.schedule, **self.entry.get('schedule', {})})
+        return ConfigDict({**self.chain_config.schedule, **(self.entry.get('schedule') or {})})
 
     def augment(self, default: list[dict]) -> list[dict]:
         """Random transforms at HR: the stage's own `augment`, else that of `data`, else the task's."""
-        return copy.deepcopy(self.entry.get('augment', self.data.get('augment', default)))
+        given = (one.get('augment') for one in (self.entry, self.data))
+        return copy.deepcopy(next((augment for augment in given if augment is not None), default))
 
     @property
     def reduction(self) -> str:

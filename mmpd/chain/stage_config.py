@@ -35,7 +35,7 @@ def stage_config(stage: Stage, work_dir: str | Path, checkpoints: Mapping[str, s
     )
     init_from = init_file(stage, checkpoints)
     own = dict(stage.entry.get('runner') or {})
-    hooks = dict(config.get('default_hooks', {}))
+    hooks = dict(config.get('default_hooks') or {})
     hooks['checkpoint'] = _checkpoint_hook(stage, dict(hooks.get('checkpoint') or {}))
     config['default_hooks'] = hooks
     config['custom_hooks'] = [
@@ -45,7 +45,7 @@ def stage_config(stage: Stage, work_dir: str | Path, checkpoints: Mapping[str, s
         dict(type='SyncBuffersHook'),  # BN statistics of rank 0 alone would be saved, and resumed on every rank
         *(copy.deepcopy(task.guide_hooks) if stage.guide else []),
         *([dict(type='mmdet.InitFromHook', checkpoint=init_from)] if init_from else []),
-        *config.get('custom_hooks', []),
+        *(config.get('custom_hooks') or []),
         *own.pop('custom_hooks', []),
     ]
     result = Config(config)
@@ -84,7 +84,7 @@ def stage_model(stage: Stage, checkpoints: Mapping[str, str]) -> ConfigDict:
         guide=stage.guide.network,
         guide_checkpoint=checkpoints.get(stage.guide.name),
         ratio=str(stage.ratio / stage.guide.ratio),
-        align=stage.entry.get('align', 'auto'),
+        align=stage.entry.get('align') or 'auto',
         terms=stage.entry.terms,
         guide_cache=stage.chain_config.get('guide_cache', 0),
         **{key: value for key in ('guide_cache_half', 'guide_cache_dir') if (value := stage.chain_config.get(key))},

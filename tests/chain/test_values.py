@@ -5,6 +5,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from mmpd.chain.chain import read_chain
+from mmpd.chain.stage_config import stage_config
 from mmpd.errors import ConfigError
 from mmpd.evaluation.measure import read_config
 from tests.toys import TERMS, toy_chain
@@ -91,6 +92,17 @@ def test_what_may_stand_there(root):
     assert read_chain(toy_chain(root, **own, **absent, **off, guide_cache_half=False)).ratio == Fraction(2)
     cached = toy_chain(root, guide_cache=0.5, guide_cache_half=True)
     assert read_chain(cached).stages['student'].guide.name == 'assistant'
+
+
+def test_none_is_as_if_it_were_not_there(root):
+    keys = ('ratio', 'student_pyramid', 'reduction', 'pretrained', 'guide_cache', 'guide_cache_dir', 'task')
+    inner = ('data.augment', 'custom_hooks', *(STUDENT + key for key in ('schedule', 'augment', 'align', 'runner')))
+    unsaid, none = toy_chain(root), toy_chain(root, **dict.fromkeys((*keys, *inner)))
+    for key in keys:
+        unsaid.pop(key, None)
+    said, silent = (stage_config(read_chain(one).stages['student'], 'w', {}) for one in (none, unsaid))
+    assert said.to_dict() == silent.to_dict()
+    assert said.model.align == 'auto' and said.model.ratio == '2'
 
 
 def test_every_config_of_the_repository_passes():
