@@ -28,7 +28,7 @@ def verdict(results: Sequence[dict], split: str, metric: str) -> str:
     rows = row_means(results, split, metric)
     controls = [row for row in CONTROLS if row in rows]
     if 'student' not in rows or not controls:
-        return f'No verdict: rows student and one of {CONTROLS} are needed on {split}.'
+        return f'No verdict: it compares the row student with {" or ".join(CONTROLS)}, measured on {split}.'
     control = max(controls, key=lambda row: rows[row][0])
     (student, sd, seeds), (plain, plain_sd, plain_seeds) = rows['student'], rows[control]
     gain = 100 * (student - plain)
