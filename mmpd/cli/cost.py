@@ -52,11 +52,15 @@ def run(args: argparse.Namespace) -> None:
     for option in ('budget', 'plot'):
         if getattr(args, option) and not args.results:
             raise ConfigError(f'--{option} needs accuracies: give --results, the folder of an ablation')
-    results = _results(args)
+    from mmengine.logging import MMLogger
     from rich.console import Console
 
+    from .. import register  # noqa: F401  (first: it keeps quiet what the hosts print when they are imported)
     from ..evaluation.timing import busy
     from ..report.cost import study_table
+
+    MMLogger.get_instance('cost', log_level='WARNING')
+    results = _results(args)
 
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
     notes: list[str] = []
@@ -91,7 +95,6 @@ def _entries(args: argparse.Namespace, name: str, results: list[dict], notes: li
     """Measure every network of one config."""
     import torch
 
-    from .. import register  # noqa: F401
     from ..chain.chain import is_chain, read_chain
     from ..data.reduction import parse_ratio
     from ..evaluation.cost import candidates
