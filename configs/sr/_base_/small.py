@@ -1,5 +1,6 @@
-# Networks, rows, terms and training of the CPU-sized chains. `student` is the distilled one, with every part of DUKD;
-# the stages before it are its controls, the rows of docs/results.md. An epoch has 380 steps of 8 patches.
+# Networks, rows, terms and training of the CPU-sized chains. `dukd` has every part of DUKD; `student` is the distilled
+# one, without zoom-out, which loses at this size: a reduced patch has 4 to 12 pixels a side (docs/results.md). The
+# stages before it are its controls, the rows there. An epoch has 380 steps of 8 patches.
 teacher = dict(type='SuperResolver', backbone=dict(type='EDSR', channels=32, blocks=8, bicubic_skip=True))
 student = dict(type='SuperResolver', backbone=dict(type='EDSR', channels=16, blocks=4, bicubic_skip=True))
 distilled = dict(detector=student, size='lr', guide='teacher')
@@ -17,9 +18,13 @@ stages = dict(
     zoom_out=dict(**distilled, terms=dict(logits=logits, zoom_out=dict(type='ZoomOutTerm', consistency=0.0))),
     consistency=dict(**distilled, terms=dict(logits=logits, consistency=dict(type='ConsistencyTerm'))),
     affinity=dict(**distilled, terms=dict(logits=logits, affinity=dict(type='AffinityTerm'))),
-    student=dict(
+    dukd=dict(
         **distilled,
         terms=dict(logits=logits, zoom_in=dict(type='ZoomInTerm'), zoom_out=dict(type='ZoomOutTerm')),
+    ),
+    student=dict(
+        **distilled,
+        terms=dict(logits=logits, zoom_in=dict(type='ZoomInTerm'), consistency=dict(type='ConsistencyTerm')),
     ),
 )
 schedule = dict(max_epochs=2, warmup_iters=0, val_interval=2)  # cosine
