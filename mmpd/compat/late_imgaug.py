@@ -11,6 +11,7 @@ import importlib
 import sys
 import types
 from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import Any
 
 NAMES = (
@@ -52,10 +53,12 @@ class _Placeholder(types.ModuleType):
 @contextlib.contextmanager
 def late_imgaug() -> Iterator[None]:
     """Within: `import imgaug…` imports nothing yet. After: it does, and what was imported within loads when used."""
-    if any(name in sys.modules for name in NAMES):
+    spec = None if any(name in sys.modules for name in NAMES) else find_spec(NAMES[0])
+    if spec is None:  # it is there already, or not installed
         yield
         return
     stand_ins = {name: _Placeholder(name) for name in NAMES}
+    stand_ins[NAMES[0]].__spec__ = spec  # whoever asks within whether it is installed
     for name, module in stand_ins.items():
         parent, _, own = name.rpartition('.')
         if parent:

@@ -1,6 +1,8 @@
 """A module that is imported when it is used."""
 
+import importlib
 import sys
+from importlib.util import find_spec
 
 from mmpd.compat import late_imgaug as late
 
@@ -37,18 +39,24 @@ def package(tmp_path, monkeypatch):
 def test_it_is_imported_at_its_first_use(package):
     with late.late_imgaug():
         import lanes
+
+        assert find_spec(package) is not None
     assert not any(name.startswith(package) for name in sys.modules)
     assert lanes.use(3) == (3, 6, 'flip')
     assert f'{package}.augmenters' in sys.modules
 
 
 def test_where_it_is_imported_already_nothing_is_in_the_way(package):
-    import importlib
-
     real = importlib.import_module(f'{package}.augmenters')
     with late.late_imgaug():
         import lanes
     assert lanes.iaa is real
+
+
+def test_where_it_is_not_installed_its_import_fails_at_once(monkeypatch):
+    monkeypatch.setattr(late, 'NAMES', ('nobodysaug', 'nobodysaug.augmenters'))
+    with late.late_imgaug(), pytest.raises(ImportError):
+        importlib.import_module('nobodysaug.augmenters')
 
 
 def test_mmpd_starts_without_imgaug():
