@@ -61,7 +61,8 @@ def objects_of(places: Tensor, boxes: Tensor, scores: Tensor, labels: Tensor) ->
     """Of one image: k confident locations (k,), the surest first, their boxes (k, 4), scores (k,) and classes (k,)."""
     if not len(places):
         return Objects(boxes, places, places)
-    apart = (labels * (boxes.amax() + 1))[:, None]  # boxes of two classes never overlap, as in batched_nms
+    # boxes of two classes never overlap; shifted by the largest side alone (batched_nms), those left of the image may
+    apart = (labels * (boxes.amax() - boxes.amin() + 1))[:, None]
     kept = nms(boxes + apart, scores, NMS_IOU)[:MAX_OBJECTS].flip(0)
     overlap = pair_iou(boxes[kept], boxes).mul_(labels[kept, None] == labels)
     overlap.scatter_(1, kept[:, None], 2.0)  # each object is its own

@@ -1,6 +1,6 @@
 """The objects of a guide, by hand."""
 
-from mmpd.align.objects import MAX_CANDIDATES, guide_objects
+from mmpd.align.objects import MAX_CANDIDATES, guide_objects, objects_of
 from mmpd.heads.response import LevelResponse
 
 import torch
@@ -47,3 +47,10 @@ def test_an_image_does_not_depend_on_the_others_of_its_batch():
         (alone,) = guide_objects(LevelResponse(logits[own], boxes[own], None, None, (6, 10)))
         assert len(alone.boxes) > 1 and torch.equal(alone.boxes, objects.boxes)
         assert torch.equal(alone.counts, objects.counts) and torch.equal(alone.speakers, objects.speakers)
+
+
+def test_a_box_left_of_the_image_takes_no_object_of_another_class_away():
+    """Moved by the largest coordinate + 1, as in torchvision's batched_nms, the second box would be the first one."""
+    boxes = torch.tensor([[250.0, 180.0, 300.0, 240.0], [-51.0, -121.0, -1.0, -61.0]])
+    found = objects_of(torch.tensor([4, 7]), boxes, torch.tensor([0.9, 0.8]), torch.tensor([0, 1]))
+    assert sorted(found.speakers.tolist()) == [4, 7] and found.counts.tolist() == [1, 1]
