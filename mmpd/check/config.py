@@ -181,14 +181,20 @@ def _hook_traps(config: Config) -> Iterator[Finding]:
 
 def _chosen_by_nothing(config: Config) -> Iterator[Finding]:
     """A metric that the evaluator does not have is missed at the first validation, after hours."""
-    chosen = (config.get('default_hooks') or {}).get('checkpoint', {}).get('save_best')
     evaluator = config.get('val_evaluator')
-    if not isinstance(chosen, str) or chosen == 'auto' or not isinstance(evaluator, dict):
+    if not isinstance(evaluator, dict):
         return
     kind: Any = METRICS.get(evaluator['type']) if isinstance(evaluator['type'], str) else evaluator['type']
     known = [f'{evaluator.get("prefix") or kind.default_prefix}/{name}' for name in getattr(kind, 'choices', ())]
-    if known and not any(fnmatchcase(chosen, name) for name in known):
-        yield error(f'save_best = {chosen!r}', f'no such metric chooses a checkpoint; use one of {", ".join(known)}')
+    wanted = {'save_best': (config.get('default_hooks') or {}).get('checkpoint', {}).get('save_best')}
+    for hook in config.get('custom_hooks') or []:
+        if bare_type(hook) == 'EarlyStoppingHook':  # it goes on for ever, with a warning each time
+            wanted['custom_hooks EarlyStoppingHook.monitor'] = hook.get('monitor')
+    for key, chosen in wanted.items():
+        if not known or not isinstance(chosen, str) or (key, chosen) == ('save_best', 'auto'):
+            continue
+        if not any(fnmatchcase(chosen, name) for name in known):
+            yield error(f'{key} = {chosen!r}', f'there is no such metric; use one of {", ".join(known)}')
 
 
 def _schedule_traps(config: Config) -> Iterator[Finding]:

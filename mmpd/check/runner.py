@@ -26,6 +26,7 @@ from mmengine.registry import (
     METRICS,
     MODELS,
     PARAM_SCHEDULERS,
+    VISBACKENDS,
     VISUALIZERS,
     Registry,
 )
@@ -105,12 +106,23 @@ def _parts(config: Config, model: nn.Module, dataset: Any) -> Iterator[tuple[str
         yield 'env_cfg', lambda: inspect.signature(_environment).bind(**cfg['env_cfg'])
     if cfg.get('log_processor'):
         yield 'log_processor', lambda: LOG_PROCESSORS.build(cfg['log_processor'])
-    if (cfg.get('visualizer') or {}).get('type'):  # built, it would make folders
-        yield 'visualizer', lambda: _fits(VISUALIZERS, cfg['visualizer'])
+    if cfg.get('auto_scale_lr'):
+        yield 'auto_scale_lr', lambda: _auto_scale_lr(**cfg['auto_scale_lr'])
+    visualizer = dict(cfg.get('visualizer') or {})
+    for backend in [*(visualizer.get('vis_backends') or []), *(cfg.get('vis_backends') or [])]:
+        yield f'vis_backends: {backend.get("type")}', partial(_fits, VISBACKENDS, {'save_dir': '', **backend})
+    if visualizer.get('type'):  # built, it would make folders, and so would its backends
+        yield 'visualizer', lambda: _fits(VISUALIZERS, visualizer)
 
 
 def _environment(cudnn_benchmark: Any = None, mp_cfg: Any = None, dist_cfg: Any = None, resource_limit: Any = None):
     """What `Runner.setup_env` reads."""
+
+
+def _auto_scale_lr(enable: bool = False, base_batch_size: int | None = None) -> None:
+    """What `Runner.scale_lr` reads."""
+    if enable and not base_batch_size:
+        raise ValueError('base_batch_size is missing: the batch size for which the learning rate is meant')
 
 
 def _hook(hook: dict, model: nn.Module) -> None:

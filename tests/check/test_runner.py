@@ -36,6 +36,16 @@ RUNNER = 'stages.student.runner'
         (dict(optim_wrapper=dict(clip_grad=dict(maxnorm=1))), ['optim_wrapper', 'max_norm']),
         (dict(train_dataloader=dict(num_workers=-1)), ['train_dataloader', 'num_workers']),
         (dict(val_dataloader=dict(prefetch_factor=4)), ['val_dataloader', 'prefetch_factor']),
+        (dict(auto_scale_lr=dict(enabled=True)), ['auto_scale_lr', 'enabled']),
+        (dict(auto_scale_lr=dict(enable=True)), ['auto_scale_lr', 'base_batch_size']),
+        (
+            dict(visualizer=dict(vis_backends=[dict(type='LocalVisBackend', sav_dir='x')])),
+            ['vis_backends: LocalVisBackend', 'sav_dir'],
+        ),
+        (
+            dict(custom_hooks=[dict(type='EarlyStoppingHook', monitor='pd/APx')]),
+            ["EarlyStoppingHook.monitor = 'pd/APx'", 'pd/AP50'],
+        ),
         (dict(randomness=dict(sed=1)), ['randomness', 'sed']),
         (dict(env_cfg=dict(cudnn_benchmrk=True)), ['env_cfg', 'cudnn_benchmrk']),
         (
