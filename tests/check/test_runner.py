@@ -43,7 +43,7 @@ RUNNER = 'stages.student.runner'
             ['vis_backends: LocalVisBackend', 'sav_dir'],
         ),
         (
-            dict(custom_hooks=[dict(type='EarlyStoppingHook', monitor='pd/APx')]),
+            dict(custom_hooks=[dict(type='EarlyStoppingHook', monitor='pd/APx', rule='greater')]),
             ["EarlyStoppingHook.monitor = 'pd/APx'", 'pd/AP50'],
         ),
         (dict(randomness=dict(sed=1)), ['randomness', 'sed']),
