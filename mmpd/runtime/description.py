@@ -81,5 +81,7 @@ def read_description(folder: str | Path) -> Description:
     """
     file = Path(folder) / FILE
     if not file.is_file():
-        raise DataError(f'{folder} has no {FILE}: it is no deploy folder; make one with `export` from a stage folder')
+        inside = [str(one.parent) for one in sorted(Path(folder).glob(f'*/{FILE}'))]
+        hint = f'give {" or ".join(inside)}' if inside else 'make one with `export` from a stage folder'
+        raise DataError(f'{folder} has no {FILE}: it is no deploy folder; {hint}')
     return Description.from_json(file.read_text(encoding='utf-8'), str(file))

@@ -184,3 +184,13 @@ def test_a_pipeline_that_the_runtime_does_not_do_is_refused() -> None:
     for step in (dict(type='mmdet.Pad', size=(64, 64)), dict(resize, keep_ratio=False)):
         with pytest.raises(ConfigError, match='runtime does not do'):
             read_pipeline([step])
+
+
+def test_the_folder_of_a_chain_is_told_apart_from_those_of_its_stages(tmp_path) -> None:
+    for stage in ('assistant', 'student'):
+        (tmp_path / stage).mkdir()
+        (tmp_path / stage / 'deploy.py').touch()
+        (tmp_path / stage / 'deploy.json').touch()
+    for read in (find_source, Detector):
+        with pytest.raises(DataError, match=str(tmp_path / 'student')):
+            read(tmp_path)
