@@ -160,6 +160,7 @@ def _dataset(part: dict) -> None:
     is built when all stages have finished."""
     kind: Any = _kind(DATASETS, part['type'])
     known = {'type', '_scope_'}
+    base: Any
     for base in inspect.getmro(kind):
         if '__init__' in vars(base):
             parameters = inspect.signature(base.__init__).parameters.values()
