@@ -112,6 +112,7 @@ TOY: dict[str, dict[str, dict]] = {
     'pd_voc_atss': chain_of(group_norm(one_stage(50)), group_norm(one_stage(18))),
     'pd_voc_gfl': chain_of(group_norm(one_stage(50)), group_norm(one_stage(18))),
     'pd_voc_lite': dict.fromkeys(('small', 'teacher', 'assistant', 'student'), LITE),
+    'pd_voc_lite_80': dict.fromkeys(('small', 'teacher', 'assistant', 'student'), LITE),
     'pd_voc_rtmdet': chain_of(rtmdet(0.33), rtmdet(0.167)),
     'pd_voc_faster_rcnn': chain_of(faster_rcnn(50), faster_rcnn(18)),
     'pd_voc_dino': chain_of(dino(50), dino(18)),
