@@ -134,9 +134,9 @@ def _entry_of(entries: Sequence[Entry], config: str, row: str, ratio: str, pyram
 
 
 def ratios_of(results: Iterable[dict], chain: Chain) -> list[Fraction]:
-    """The ratios that results of a chain were made at, its own first."""
+    """The ratios that results of a chain were made at, its own first. Rows of HR networks say 1, and are no student."""
     found = {Fraction(str(result['ratio'])) for result in results if result.get('config') == chain.name}
-    return [chain.ratio, *sorted(found - {chain.ratio})]
+    return [chain.ratio, *sorted(found - {chain.ratio, Fraction(1)})]
 
 
 def cost_rows(entries: Sequence[Entry]) -> list[dict[str, str | float | Mapping]]:

@@ -116,7 +116,7 @@ def test_rows_of_an_ablation_meet_their_networks(entries) -> None:
 
 def test_ratios_come_from_the_results(chain) -> None:
     results = [result('student', 0.4, ratio=ratio) for ratio in ('4', '3/2')] + [result('x', 0, config='y', ratio='9')]
-    assert ratios_of(results, chain) == [2, Fraction(3, 2), 4]
+    assert ratios_of([*results, result('assistant', 0.5, ratio='1')], chain) == [2, Fraction(3, 2), 4]
     assert ratios_of([], chain) == [2]
 
 
