@@ -68,7 +68,7 @@ def find_source(
         if not (path / 'deploy.py').is_file():
             inside = [str(one.parent) for one in sorted(path.glob('*/deploy.py'))]
             raise DataError(
-                f'{path} has no deploy.py: give the folder of a stage, such as {(inside or [path / "student"])[-1]}'
+                f'{path} has no deploy.py: give the folder of a stage, such as {(inside or [str(path / "student")])[-1]}'
             )
         weights = Path(checkpoint) if checkpoint else _weights(path)
         bench = Config.fromfile(path / 'bench.py') if (path / 'bench.py').is_file() else None

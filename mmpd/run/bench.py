@@ -97,7 +97,8 @@ def compare_options(stage: Stage, options: BenchOptions, checkpoint: str | None 
     """
     parts: dict[tuple[str, str], Part] = {}
     for name in ('plain', *VARIANTS):
-        own = options if name == 'plain' else replace(options, **{name: True})
+        changed: dict[str, Any] = {} if name == 'plain' else {name: True}
+        own = replace(options, **changed)
         with _built(stage, own, checkpoint) as (_, model, _, data):
             found = step_parts(model, data, own)
         chosen = ('guide forward',) if name == 'compile' else ('student step', 'guide forward', 'distillation step')

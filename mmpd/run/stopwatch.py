@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from ..errors import ConfigError
 from ..paths import PACKAGE
 
 Part = Callable[[], Any]
+Key = TypeVar('Key')
 
 
 @dataclass(frozen=True)
@@ -31,13 +32,13 @@ class Times:
     wall_quartiles: tuple[float, float]
 
 
-def interleaved(parts: Mapping[str, Part], rounds: int, images: int = 1, device: str = 'cpu') -> dict[str, Times]:
+def interleaved(parts: Mapping[Key, Part], rounds: int, images: int = 1, device: str = 'cpu') -> dict[Key, Times]:
     """Times an image of every part: one round runs each once; the first round warms up and does not count.
 
     Args:
         images: that a part works on.
     """
-    seen: dict[str, list[tuple[float, float]]] = {name: [] for name in parts}
+    seen: dict[Key, list[tuple[float, float]]] = {name: [] for name in parts}
     for round_ in range(rounds + 1):
         for name, run in parts.items():
             spent = spent_by(run, device)
