@@ -66,10 +66,8 @@ def find_source(
             given = f'stage {stage}' if stage else f'options {" ".join(options or {})}'
             raise ConfigError(f'{given}: they are for a config, and {path} is the folder of a stage; leave them out')
         if not (path / 'deploy.py').is_file():
-            inside = [str(one.parent) for one in sorted(path.glob('*/deploy.py'))]
-            raise DataError(
-                f'{path} has no deploy.py: give the folder of a stage, such as {(inside or [str(path / "student")])[-1]}'
-            )
+            inside = [one.parent for one in sorted(path.glob('*/deploy.py'))] or [path / 'student']
+            raise DataError(f'{path} has no deploy.py: give the folder of a stage, such as {inside[-1]}')
         weights = Path(checkpoint) if checkpoint else _weights(path)
         bench = Config.fromfile(path / 'bench.py') if (path / 'bench.py').is_file() else None
         # a copy may have another name than the stage, whose config is <stage>.py
