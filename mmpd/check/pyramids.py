@@ -9,7 +9,7 @@ from typing import Any
 from ..align.alignment import Alignment
 from ..align.oracle import oracle_check
 from ..align.plan import AlignmentPlan, Level
-from ..align.positives import N_IMAGES, annotated_images, count_positives
+from ..align.positives import N_IMAGES, Annotated, annotated_images, count_positives
 from ..distill.view import NetworkView, view_of
 from ..hooks.afp_hook import verify_alignment, verify_strides
 from .data import TrainData, fitting_sizes, uncovered
@@ -63,13 +63,21 @@ def _dummy_size(alignment: Alignment) -> tuple[int, int]:
 def _pair(check: StageCheck, alignment: Alignment, ratio: float, data: TrainData, n_images: int) -> None:
     """Both pyramids, and where an oracle guide is heard."""
     plan, guide_ratio = alignment.plan, ratio / float(alignment.ratio)
-    images = list(annotated_images(data.dataset, n_images))
+    images = sample(data.dataset, n_images)
     alignment.positives = count_positives(alignment.student.head, plan.student, images)
     check.oracle = oracle_check(alignment, images[:: max(math.ceil(len(images) / N_ORACLE), 1)])
     check.findings += _oracle_findings(check)
     of_student, of_guide = _partners(plan)
     check.levels['student'] = _rows(plan.student, alignment.student_feats, ratio, data, of_student, alignment.positives)
     check.levels['guide'] = _rows(plan.guide, alignment.guide_feats, guide_ratio, data, of_guide)
+
+
+def sample(dataset: Any, n_images: int) -> list[Annotated]:
+    """Up to `n_images` training images; up to `N_IMAGES` where those have no object, as most of a data set may."""
+    images = list(annotated_images(dataset, n_images))
+    if n_images < N_IMAGES and images and not any(len(image.boxes) for image in images):
+        images = list(annotated_images(dataset, N_IMAGES))
+    return images
 
 
 def _partners(plan: AlignmentPlan) -> tuple[dict[int, str], dict[int, str]]:

@@ -9,12 +9,13 @@ from typing import Any
 
 from mmpd.align.oracle import OracleCheck
 from mmpd.align.plan import Level
-from mmpd.align.positives import N_IMAGES, annotated_images
+from mmpd.align.positives import N_IMAGES, Annotated, annotated_images
 from mmpd.chain.chain import read_chain
 from mmpd.chain.detector import detector_config
 from mmpd.check.data import fitting_sizes, uncovered, union
 from mmpd.check.finding import LossRow, StageCheck
 from mmpd.check.preflight import QUICK, check_stages, preflight
+from mmpd.check.pyramids import sample
 from mmpd.check.step import loss_findings, loss_rows
 from mmpd.check.tables import print_checks, print_oracle
 from mmpd.cli import command
@@ -291,3 +292,16 @@ def test_the_oracle_table_has_a_row_for_each_ratio(root):
         (True, False, True),
         (False, True, True),
     ]
+
+
+def test_where_few_images_have_an_object_the_quick_form_looks_at_more(monkeypatch):
+    boxes = torch.tensor([[1.0, 1, 9, 9]])
+
+    def images(dataset, n_images):
+        return [
+            Annotated((10, 10), boxes if index == n_images - 1 > QUICK else boxes[:0], boxes[:0])
+            for index in range(n_images)
+        ]
+
+    monkeypatch.setattr('mmpd.check.pyramids.annotated_images', images)
+    assert [len(image.boxes) for image in sample(None, QUICK)] == [0] * (N_IMAGES - 1) + [1]
