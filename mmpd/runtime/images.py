@@ -16,7 +16,6 @@ from ..errors import ConfigError, DataError
 from .degrade import compose
 from .description import Description
 
-SOURCES = ('auto', 'lr', 'hr')
 Reduce = Callable[[np.ndarray, Fraction, str], np.ndarray]
 
 
