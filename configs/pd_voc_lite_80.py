@@ -8,11 +8,7 @@ guide_cache = 0
 crop = dict(type='RandomCrop', crop_type='relative_range', crop_size=(0.4, 0.4), allow_negative_crop=False)
 stages = dict(
     student=dict(
-        augment=[
-            dict(type='RandomApply', prob=0.5, transforms=[crop]),
-            dict(type='Resize', scale=(320, 320), keep_ratio=True),
-            dict(type='RandomFlip', prob=0.5),
-        ],
+        augment=[dict(type='RandomApply', prob=0.5, transforms=[crop]), _base_.to_320, _base_.flip],
         schedule=dict(max_epochs=16, val_interval=4),
     )
 )
