@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import ast
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,21 +54,49 @@ def config_path(name: str) -> Path:
 
 
 def options(words: list[str]) -> dict[str, Any]:
-    """`KEY=VALUE` words as mmengine's `DictAction` reads them.
+    """`KEY=VALUE` words as mmengine's `DictAction` reads them, and what it leaves as text: `dict(…)` and `{…}`.
 
     Raises:
-        ConfigError: a word without `=`.
+        ConfigError: a word without `=`, or a dict that holds more than literals.
     """
     from mmengine.config import DictAction
 
     for word in words:
         if '=' not in word:
             raise ConfigError(f'--cfg-options {word!r}: write KEY=VALUE, e.g. ratio=4')
-    if not words:
-        return {}
+    pairs = dict(word.split('=', 1) for word in words)
+    dicts = {key: _literal(key, value) for key, value in pairs.items() if re.search(r'\bdict\(|{', value)}
+    plain = [f'{key}={value}' for key, value in pairs.items() if key not in dicts]
+    if not plain:
+        return dicts
     parser = argparse.ArgumentParser()
     parser.add_argument('--words', nargs='+', action=DictAction)
-    return parser.parse_args(['--words', *words]).words
+    try:
+        return {**parser.parse_args(['--words', *plain]).words, **dicts}
+    except RecursionError as error:  # DictAction does not end on `a=f(1,2)`
+        raise ConfigError(f'--cfg-options {" ".join(plain)}: a value that is neither text, number nor list') from error
+
+
+def _literal(key: str, text: str) -> Any:
+    """A Python literal in which dicts may be written `dict(key=value)`, as configs do."""
+    try:
+        return ast.literal_eval(_Dicts().visit(ast.parse(text, mode='eval')))
+    except (SyntaxError, ValueError, TypeError) as error:
+        raise ConfigError(
+            f'--cfg-options {key}={text}: no Python literal; write e.g. "dict(type=\'A\', b=[1, 2])"'
+        ) from error
+
+
+class _Dicts(ast.NodeTransformer):
+    """`dict(a=1)` → `{'a': 1}`."""
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        self.generic_visit(node)
+        named = all(keyword.arg for keyword in node.keywords)
+        if not isinstance(node.func, ast.Name) or node.func.id != 'dict' or node.args or not named:
+            return node
+        keys: list[ast.expr | None] = [ast.Constant(keyword.arg) for keyword in node.keywords]
+        return ast.Dict(keys, [keyword.value for keyword in node.keywords])
 
 
 def read(args: argparse.Namespace) -> Config:

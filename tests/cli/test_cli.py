@@ -72,6 +72,27 @@ def raising(error: BaseException):
     return main
 
 
+def test_options_may_hold_dicts_as_a_config_writes_them():
+    words = [
+        "custom_hooks=[dict(type='EMAHook', momentum=1e-3)]",
+        'ratio=4',
+        "runner={'optim_wrapper.optimizer.lr': 1e-3}",
+    ]
+    assert options(words) == {
+        'custom_hooks': [{'type': 'EMAHook', 'momentum': 1e-3}],
+        'ratio': 4,
+        'runner': {'optim_wrapper.optimizer.lr': 1e-3},
+    }
+
+
+@pytest.mark.parametrize(
+    'value', ["dict(type=open('f'))", '{name}', "[dict(type='A'", "dict('A')", '{[]: 1}', 'f(1,2)']
+)
+def test_an_option_that_is_no_literal_is_told_and_not_run(value):
+    with pytest.raises(ConfigError, match='--cfg-options key='):
+        options([f'key={value}'])
+
+
 def test_errors_of_the_user_are_one_line_and_a_status(capsys, tmp_path):
     assert with_errors(raising(DataError('image 7 is empty'))) == 1
     assert capsys.readouterr().err == 'DataError: image 7 is empty\n'
