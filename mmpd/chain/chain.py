@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
@@ -46,7 +46,7 @@ class Chain:
         stages: name → stage, guides first.
     """
 
-    config: Config
+    config: Config = field(repr=False)
     ratio: Fraction
     stages: dict[str, Stage]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
 
@@ -31,9 +31,9 @@ class Stage:
     """
 
     name: str
-    entry: ConfigDict
-    chain_config: Config
-    task: Task
+    entry: ConfigDict = field(repr=False)
+    chain_config: Config = field(repr=False)
+    task: Task = field(repr=False)
     ratio: Fraction
     guide: Stage | None = None
     init_from: Stage | str | None = None
