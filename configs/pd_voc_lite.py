@@ -8,7 +8,7 @@ student_pyramid = 'cheap'
 pretrained = True
 guide_cache = 4096  # MiB; flips are the only augmentation of the student, so every guide output comes back
 data = dict(hr_scale=(320, 320), batch_size=8)
-schedule = dict(max_epochs=3, warmup_iters=100)
+schedule = dict(max_epochs=10, warmup_iters=100, val_interval=5)
 optim_wrapper = dict(
     _delete_=True,
     type='OptimWrapper',
