@@ -10,6 +10,7 @@ import copy
 from dataclasses import replace
 from typing import Any
 
+import mmengine.registry
 from mmengine.config import Config, ConfigDict
 
 from ..nested import bare_type, walk_dicts
@@ -20,11 +21,15 @@ from .stage_config import imports_of, loops
 PARTS = ('FSR', 'TimmBackbone')
 """Registered parts of mmpd that a deployed network can have."""
 
+HOSTS = {'mmpd', 'mmdet', 'mmengine', 'mmcv', 'torch'}
+"""Packages whose classes are there without `custom_imports`; so are those of the task's scope."""
+
 
 def deploy_config(stage: Stage) -> Config:
     """Plain config of a stage's network on native images: stock mmdet loads it (DESIGN §3.5).
 
-    Only a network with parts of mmpd inside (`PARTS`, a task that the host lacks) still imports mmpd.
+    Only a network with parts of mmpd inside (`PARTS`, a task that the host lacks) still imports mmpd, and only one with
+    parts of the user's own (or a data set that is) what the chain's `custom_imports` names.
     """
     task = stage.task
     model = stage.network
@@ -34,8 +39,11 @@ def deploy_config(stage: Stage) -> Config:
         config[f'{split}_dataloader'] = dict(_loader(dataset, shuffle=False), batch_size=1)
         config[f'{split}_evaluator'] = task.deploy_evaluator(dataset)
     config.update(**_training(stage, task.deploy_train_pipeline(stage), stock=True), **_drawing(stage))
-    if not task.stock or any(part.get('type') in PARTS for part in walk_dicts(model)):
-        config['custom_imports'] = dict(imports=list(task.imports), allow_failed_imports=False)
+    ours = not task.stock or any(bare_type(part) in PARTS for part in walk_dicts(model))
+    own = not _packages(config, task.scope) <= HOSTS | {task.scope}
+    imports = [name for name in imports_of(stage)['imports'] if (ours if name.partition('.')[0] == 'mmpd' else own)]
+    if imports:
+        config['custom_imports'] = dict(imports=imports, allow_failed_imports=False)
     return Config(config)
 
 
@@ -57,6 +65,17 @@ def bench_config(stage: Stage) -> Config:
             **_drawing(stage),
         )
     )
+
+
+def _packages(config: dict, scope: str) -> set[str]:
+    """The packages that register the types in a config whose default scope is `scope`."""
+    kinds = {(str(part['type']), bare_type(part)) for part in walk_dicts(config) if 'type' in part}
+    names, scopes = {bare for _, bare in kinds}, {scope, *(kind.partition('.')[0] for kind, _ in kinds)}
+    roots = [one for one in vars(mmengine.registry).values() if isinstance(one, mmengine.registry.Registry)]
+    nodes = [node for root in roots for node in (root, *(root.children[one] for one in scopes & {*root.children}))]
+    return {
+        part.__module__.partition('.')[0] for node in nodes for name, part in node.module_dict.items() if name in names
+    }
 
 
 def _loader(dataset: ConfigDict, shuffle: bool) -> dict[str, Any]:
@@ -83,7 +102,8 @@ def _training(stage: Stage, pipeline: list[dict], stock: bool = False) -> dict[s
         dataset = dataset.dataset
     loader = _loader(stock_dataset(dataset) if stock else dataset, shuffle=True)
     loader['batch_size'] = stage.data.get('batch_size', 8)
-    return dict(train_dataloader=loader, optim_wrapper=optim_wrapper.optim_wrapper.to_dict(), **every)
+    hooks = {} if stock else dict(custom_hooks=[dict(type='mmdet.SampleSeedHook')])  # it tells the set its epoch
+    return dict(train_dataloader=loader, optim_wrapper=optim_wrapper.optim_wrapper.to_dict(), **hooks, **every)
 
 
 def _drawing(stage: Stage) -> dict[str, Any]:

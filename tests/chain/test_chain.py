@@ -11,6 +11,8 @@ from tests.toys import CLASSES, toy_chain, toy_retinanet
 
 import pytest
 from mmdet.datasets.transforms import RandomFlip
+from mmdet.models import ResNet
+from mmdet.registry import MODELS
 from mmengine.config import Config, read_base
 
 CHECKPOINTS = dict(teacher='/w/teacher_best.pth', assistant='/w/assistant_best.pth')
@@ -216,6 +218,27 @@ def test_a_deployed_network_with_parts_of_mmpd_imports_mmpd_and_another_does_not
     backbone = dict(_delete_=True, type='TimmBackbone', model_name='test_efficientnet')
     chain.stages.student.overrides = dict(backbone=backbone)
     assert deploy_config(read_chain(chain).stages['student']).custom_imports.imports == ['mmpd']
+    chain.stages.student.overrides.backbone.type = 'mmdet.TimmBackbone'
+    assert deploy_config(read_chain(chain).stages['student']).custom_imports.imports == ['mmpd']
+
+
+def test_a_deployed_network_with_parts_of_ones_own_imports_what_the_chain_names(root, monkeypatch):
+    """Left out, the network did not build in another process; an own term alone, which trains, leaves it plain."""
+    monkeypatch.setattr(MODELS, '_module_dict', MODELS._module_dict.copy())
+    MODELS.register_module(name='OwnNet', module=type('OwnNet', (ResNet,), dict(__module__='own_parts.net')))
+    chain = toy_chain(root, custom_imports=dict(imports=['own_parts', 'mmpd.run.progress']))
+    assert 'custom_imports' not in deploy_config(read_chain(chain).stages['student'])
+    chain.stages.student.overrides = dict(backbone=dict(type='OwnNet'))
+    stage = read_chain(chain).stages['student']
+    assert deploy_config(stage).custom_imports.imports == ['own_parts']
+    assert bench_config(stage).custom_imports.imports == ['mmpd', 'own_parts', 'mmpd.run.progress']
+
+
+def test_mmdets_tools_train_bench_py_on_other_augmentations_each_epoch(root):
+    """Nobody told its data set the epoch, so each image was augmented the same way for ever."""
+    stage = read_chain(toy_chain(root)).stages['student']
+    assert [hook.type for hook in bench_config(stage).custom_hooks] == ['mmdet.SampleSeedHook']
+    assert 'custom_hooks' not in deploy_config(stage)
 
 
 def test_what_a_pure_python_config_imports_is_in_no_dumped_config(root, tmp_path):
