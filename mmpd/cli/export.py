@@ -60,6 +60,8 @@ def run(args: argparse.Namespace) -> None:
     console = Console(highlight=False, soft_wrap=True)
     size = result.onnx.stat().st_size / 2**20
     console.print(f'{result.onnx}: {size:.1f} MB, opset {OPSET}, preprocessing and NMS inside', markup=False)
+    if result.left_out:
+        console.print(f'{result.left_out} images do not fit into its one size and are left out')
     console.print(f'same as PyTorch: {result.agreement}', markup=False)
     console.print(f'in batches of two sizes: {result.batch}', markup=False)
     if result.openvino:

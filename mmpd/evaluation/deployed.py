@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 from mmdet.registry import DATASETS
 from mmengine.config import Config
@@ -16,7 +14,8 @@ from .metric import PDMetric
 
 
 def measure_detector(detector: Detector, config: Config, split: str = 'test', batch: int = 1) -> Measurement:
-    """Metrics of a detector on the split of a config, `bench.py` or `deploy.py`; fractions 0..1.
+    """Metrics of a detector on the split of a config, `bench.py` or `deploy.py`; fractions 0..1. Images that do not fit
+    into an exported file of one size are left out.
 
     Raises:
         ConfigError: the split has other classes than the detector.
@@ -31,7 +30,11 @@ def measure_detector(detector: Detector, config: Config, split: str = 'test', ba
     metric.dataset_meta = dataset.metainfo
     for start in range(0, len(dataset), batch):
         samples = [dataset[index]['data_samples'].to_dict() for index in range(start, min(start + batch, len(dataset)))]
-        for sample, found in zip(samples, detector([Path(one['img_path']) for one in samples]), strict=True):
+        fitting = detector.that_fit([one['img_path'] for one in samples])
+        if not fitting:
+            continue
+        samples = [one for one in samples if one['img_path'] in fitting]
+        for sample, found in zip(samples, detector(fitting), strict=True):
             sample['pred_instances'] = dict(
                 bboxes=np.asarray(found.boxes), scores=np.asarray(found.scores), labels=np.asarray(found.labels)
             )

@@ -50,7 +50,8 @@ class Latency:
 @dataclass(frozen=True)
 class Exported:
     """What an export left: the folder, its .onnx file, how it agreed with PyTorch (one by one, and in batches of two
-    sizes), and how fast both are; `openvino`: the same of the .xml file that was asked for."""
+    sizes), and how fast both are; `openvino`: the same of the .xml file that was asked for; `left_out`: how many images
+    were not compared because they do not fit into its one size."""
 
     folder: Path
     onnx: Path
@@ -58,6 +59,7 @@ class Exported:
     batch: Agreement
     latencies: tuple[Latency, ...]
     openvino: tuple[Path, Agreement, Agreement] | None = None
+    left_out: int = 0
 
 
 def export(
@@ -83,8 +85,8 @@ def export(
         CheckpointError: the exported file does not find what PyTorch finds; says what differs.
     """
     folder = Path(folder)
-    paths = list(images) if images is not None else test_images(source)[:CHECK_IMAGES]
-    if not paths:
+    named = list(images) if images is not None else test_images(source)[:CHECK_IMAGES]
+    if not named:
         raise DataError('no image to compare on: the test set is empty, give --images')
     network = network_of(source.bench or source.deploy)
     model = build_network(network, source.weights, 'cpu')
@@ -100,6 +102,9 @@ def export(
     try:
         write_onnx(model, description, temporary, simplify)
         detector = _open(temporary, source)
+        paths = detector.that_fit(named)
+        if not paths:
+            raise DataError(f'none of {len(named)} images fits into {description.fixed}: give others with --images')
         plain: Backend = TorchBackend(model)
         reference: Callable[[str | Path], Prediction] = Predictor(network, source.weights, 'cpu')
         if description.fixed:
@@ -125,7 +130,7 @@ def export(
     write_description(description, folder)
     prepared = [detector.prepare(path) for path in paths]
     latencies = tuple(latency(name, backend, prepared, torch.get_num_threads()) for name, backend in runs)
-    return Exported(folder, final, *agreements, latencies, converted)
+    return Exported(folder, final, *agreements, latencies, converted, len(named) - len(paths))
 
 
 def _open(file: Path, source: Source) -> Detector:

@@ -45,7 +45,7 @@ def quantise(source: Source, exported: Exported, images: Sequence[str | Path]) -
 
     detector = Detector(exported.onnx, exported.latencies[-1].threads, source='hr' if source.bench else 'lr')
     target = exported.onnx.with_suffix('.int8.onnx')
-    write_int8(exported.onnx, target, _inputs(detector, images))
+    write_int8(exported.onnx, target, _inputs(detector, detector.that_fit(images)))
     save_onnx(onnx.load(target), dataclasses.replace(detector.description, onnx=target.name), target)
     return target
 
@@ -80,12 +80,13 @@ def write_int8(file: Path, target: Path, inputs: Iterable[dict[str, np.ndarray]]
 
 
 def side_by_side(source: Source, exported: Exported, others: Mapping[str, Path]) -> list[Precision]:
-    """AP on the test set, latency and size of the fp32 file, then of the `others`, by name."""
+    """AP on the test set (on what fits, where a file takes one size), latency and size of the fp32 file, then of the
+    `others`, by name."""
     config, threads = source.bench or source.deploy, exported.latencies[-1].threads
     images, found = test_images(source)[:30], []
     for name, file in {'fp32': exported.onnx, **others}.items():
         one = Detector(file, threads, source='hr' if source.bench else 'lr')
-        prepared = [one.prepare(path) for path in images]
+        prepared = [one.prepare(path) for path in one.that_fit(images)]
         time = latency(name, one.backend, prepared, threads)
         found.append(Precision(name, measure_detector(one, config).metrics, time, file.stat().st_size))
     return found

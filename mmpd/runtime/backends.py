@@ -17,6 +17,10 @@ Raw = tuple[np.ndarray, np.ndarray, np.ndarray]
 """boxes (n, 4) in pixels of the network's input, scores (n,), labels (n,); best first."""
 
 
+class DoesNotFit(DataError):
+    """An image is larger than the one size that an exported file takes (it lies the other way, say)."""
+
+
 class GraphBackend:
     """Images of any sizes as the one batch that an exported graph takes.
 
@@ -53,8 +57,7 @@ class GraphBackend:
             return [found for image in images for found in self([image])]
         sizes = np.array([image.shape[:2] for image in images], np.int64)
         height, width = self.fixed or sizes.max(0)
-        if (sizes > (height, width)).any():
-            raise DataError(f'an image of {sizes.max(0)[::-1]} does not fit into the fixed input {width}×{height}')
+        check_fit(images, (height, width))
         batch = np.zeros((len(images), height, width, 3), np.uint8)
         for image, place in zip(images, batch, strict=True):
             place[: image.shape[0], : image.shape[1]] = image
@@ -121,6 +124,17 @@ BACKENDS: dict[str, type[OnnxBackend] | type[OpenVinoBackend]] = {
     '.xml': OpenVinoBackend,
 }
 """Suffix of an exported file → what runs it."""
+
+
+def check_fit(images: Sequence[np.ndarray], fixed: tuple[int, int]) -> None:
+    """Raises DoesNotFit: an image is larger than `fixed`, (height, width)."""
+    for image in images:
+        height, width = image.shape[:2]
+        if height > fixed[0] or width > fixed[1]:
+            raise DoesNotFit(
+                f'an image of {width}×{height} pixels for the network does not fit into the one size that this file '
+                f'takes, {fixed[1]}×{fixed[0]}'
+            )
 
 
 def import_openvino() -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, cast
@@ -11,7 +12,7 @@ import numpy as np
 
 from ..errors import ConfigError, DataError
 from ..paths import model_path
-from .backends import BACKENDS, Raw
+from .backends import BACKENDS, DoesNotFit, Raw, check_fit
 from .description import Description, read_description
 from .images import Prepared, Reduce, prepare, read_image
 
@@ -93,9 +94,32 @@ class Detector:
         return self.detect([self.prepare(image) for image in images])
 
     def prepare(self, image: str | Path | np.ndarray) -> Prepared:
-        """The first half of a call: read and resize. Safe to run in another thread."""
+        """The first half of a call: read and resize. Safe to run in another thread.
+
+        Raises:
+            DataError: no image, too thin, or larger than the one size that an exported file takes.
+        """
         pixels = image if isinstance(image, np.ndarray) else read_image(image)
-        return prepare(pixels, self.description, self.source, self.reduce)
+        prepared = prepare(pixels, self.description, self.source, self.reduce)
+        if self._fixed:
+            check_fit([prepared.image], self._fixed)
+        return prepared
+
+    def that_fit(self, paths: Sequence[str | Path]) -> list[str | Path]:
+        """The images that it takes: an exported file of one size takes none that lies the other way."""
+        if not self._fixed:
+            return list(paths)
+        fitting = []
+        for path in paths:
+            with suppress(DoesNotFit):
+                self.prepare(path)
+                fitting.append(path)
+        return fitting
+
+    @property
+    def _fixed(self) -> tuple[int, int] | None:
+        """(height, width) of the one size that the backend takes, if it does not take any."""
+        return getattr(self.backend, 'fixed', None)
 
     def detect(self, images: Sequence[Prepared]) -> list[Prediction]:
         """The second half of a call: the network on one batch."""

@@ -88,6 +88,7 @@ def prepare(
 
     Raises:
         ConfigError: 'hr' where the HR size is not known, or an operator that only the training package has.
+        DataError: so thin that its short side would have no pixel left.
     """
     height, width = image.shape[:2]
     hr_size, ratio = description.hr_size, Fraction(description.ratio)
@@ -116,7 +117,10 @@ def fit_size(size: tuple[int, int], into: tuple[int, int]) -> tuple[int, int]:
 
 
 def _resize(image: np.ndarray, into: tuple[int, int]) -> np.ndarray:
-    size = fit_size((image.shape[1], image.shape[0]), into)
+    height, width = image.shape[:2]
+    size = fit_size((width, height), into)
+    if not all(size):
+        raise DataError(f'an image of {width}×{height} pixels is too thin: its short side would have no pixel left')
     return cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
 
 

@@ -79,7 +79,10 @@ Read = tuple[Item, np.ndarray, Prepared]
 def _read_ahead(detector: Detector, items: Iterable[Item], readers: int, ahead: int) -> Iterator[tuple[Item, Future]]:
     def read(item: Item) -> tuple[np.ndarray, Prepared]:
         image = item.load()
-        return image, detector.prepare(image)
+        try:
+            return image, detector.prepare(image)
+        except DataError as error:
+            raise DataError(f'image {item.file}: {error}') from error
 
     with ThreadPoolExecutor(readers) as pool:
         waiting: collections.deque[tuple[Item, Future]] = collections.deque()

@@ -17,6 +17,7 @@ from tests.io.stage_folder import write_stage
 from tests.toy_families import toy_family
 from tests.toys import CLASSES, build_model, toy_chain, toy_retinanet
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -60,6 +61,18 @@ def test_a_backbone_that_fixes_its_size_needs_fixed(tmp_path) -> None:
     assert not list((tmp_path / 'out').glob('*onnx*'))
     result = export(find_source(stage), tmp_path / 'out', fixed=True, simplify=False)
     assert result.agreement.holds and Detector(result.folder).backend.fixed == (32, 32)
+
+
+def test_images_that_do_not_fit_into_the_one_size_are_left_out_and_counted(exported, tmp_path) -> None:
+    stage, _, image = exported
+    upright = tmp_path / 'upright.png'
+    cv2.imwrite(str(upright), cv2.rotate(cv2.imread(str(image)), cv2.ROTATE_90_CLOCKWISE))
+    source = find_source(stage)
+    result = export(source, tmp_path / 'out', [upright, image], fixed=True, simplify=False)
+    assert result.left_out == 1 and result.agreement.images == 1
+    with pytest.raises(DataError, match='none of 1 images fits'):
+        export(source, tmp_path / 'none', [upright], fixed=True, simplify=False)
+    assert not list((tmp_path / 'none').glob('*onnx*'))
 
 
 def test_a_network_that_finds_nothing_cannot_be_compared_and_is_told_so(tmp_path) -> None:

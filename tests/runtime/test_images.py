@@ -4,7 +4,7 @@ from fractions import Fraction
 
 from mmpd import register  # noqa: F401
 from mmpd.data.pair import ReduceResolution
-from mmpd.errors import ConfigError
+from mmpd.errors import ConfigError, DataError
 from mmpd.runtime.description import Description
 from mmpd.runtime.images import REDUCTIONS, fit_size, prepare
 
@@ -47,6 +47,13 @@ def test_lr_pixels_are_those_of_the_pipeline(size) -> None:
     sample = Resize(scale=(64, 48), keep_ratio=True)(dict(img=rgb, img_shape=rgb.shape[:2]))
     np.testing.assert_array_equal(ours.image, sample['img'])
     assert ours.scale == pytest.approx(sample['scale_factor'])
+
+
+@pytest.mark.parametrize('source', ['lr', 'hr', 'auto'])
+@pytest.mark.parametrize('size', [(1000, 1), (1, 1000)])
+def test_an_image_without_a_pixel_left_is_refused(size, source) -> None:
+    with pytest.raises(DataError, match=f'{size[0]}×{size[1]} pixels is too thin'):
+        prepare(image(*size), description(), source)
 
 
 def test_a_native_lr_image_is_not_touched() -> None:

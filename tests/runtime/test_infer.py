@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mmpd.data.voc.annotation import read_voc_xml
 from mmpd.errors import DataError
+from mmpd.runtime.backends import GraphBackend
 from mmpd.runtime.detector import Detector, Prediction
 from mmpd.runtime.infer import infer
 from mmpd.runtime.inputs import find_inputs, output_names
@@ -80,6 +81,34 @@ def test_a_bad_image_is_named_skipped_and_counted(detector, tmp_path) -> None:
     assert sorted(detector.backend.batches) == [1, 2, 2]
     assert [Path(item.file).name for item, problem in told if problem] == ['1a.png']
     assert sorted(Path(item.file) for item, problem in told if not problem) == good
+
+
+class OneSize(GraphBackend):
+    """An exported file that takes one size and finds nothing."""
+
+    fixed = (48, 64)
+
+    def run(self, batch, sizes):
+        return np.zeros((1, 1, 4)), -np.ones((1, 1)), np.zeros((1, 1), int)
+
+
+def test_images_of_impossible_sizes_are_named_and_skipped(tmp_path) -> None:
+    """One too thin for any network, one that lies the other way than an exported file of one size."""
+    for name, size in (('a', (64, 48)), ('thin', (1000, 1)), ('upright', (48, 64)), ('z', (64, 48))):
+        write(tmp_path / f'in/{name}.png', size=size)
+    one_size = Detector.of(description(), OneSize(), None)
+    inputs = find_inputs([str(tmp_path / 'in')])
+    summary = infer(one_size, inputs.items(), tmp_path / 'out', ['coco'])
+    assert [
+        Path(image['file_name']).stem for image in json.loads((tmp_path / 'out/coco.json').read_text())['images']
+    ] == ['a', 'z']
+    assert summary.images == 2 and len(summary.skipped) == 2
+    for problem, words in zip(summary.skipped, (('thin.png', '1000×1'), ('upright.png', '48×64')), strict=True):
+        assert all(word in problem for word in words)
+    assert [Path(file).stem for file in one_size.that_fit([file for file in inputs.files if file.stem != 'thin'])] == [
+        'a',
+        'z',
+    ]
 
 
 def test_inputs_of_every_kind(tmp_path) -> None:
