@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import difflib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -169,6 +170,40 @@ def class_names(dataset: dict, key: str) -> tuple[str, ...]:
             'Give both the same metainfo=dict(classes=(…))'
         )
     return next(iter(names), ())
+
+
+def moved_labels(part: dict, names: tuple[str, ...], categories: tuple[str, ...]) -> str:
+    """What is wrong with the categories of a COCO file for a data set config with the class names `names`; '' if
+    nothing: mmdet numbers classes in the order of the file, and drops a name that the file lacks."""
+    lacking = [name for name in names if name not in categories]
+    in_file = tuple(name for name in categories if name in names)
+    if lacking:
+        likely = [difflib.get_close_matches(name, categories, n=1) for name in lacking]
+        hint = ', '.join(f'{match[0]!r} for {name!r}' for name, match in zip(lacking, likely, strict=True) if match)
+        return (
+            f'{part["ann_file"]} has no category {lacking}, and {bare_type(part)} would move the labels after it: its '
+            f'categories are {list(categories)}' + (f'; write {hint}' if hint else '')
+        )
+    if in_file != names:
+        return (
+            f'{names} are in another order in {part["ann_file"]}, and {bare_type(part)} numbers them as the file does: '
+            f'write {in_file} in every split, or reorder the categories of the file'
+        )
+    return ''
+
+
+def check_labels(dataset: dict, names: tuple[str, ...]) -> None:
+    """Labels of a data set config, wrapped or not, are those of the class names `names`.
+
+    Raises:
+        ConfigError: a COCO file in it moves them, see `moved_labels`.
+    """
+    for part in leaves(dataset):
+        if bare_type(part) == 'CocoDataset':
+            categories = coco_classes(part.get('data_root'), part.get('ann_file', ''))
+            wrong = moved_labels(part, names, categories) if categories else ''
+            if wrong:
+                raise ConfigError(f'metainfo.classes: {wrong}')
 
 
 def stock_dataset(dataset: ConfigDict) -> ConfigDict:

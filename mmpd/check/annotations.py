@@ -14,7 +14,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from ..chain.datasets import class_names, leaves
+from ..chain.datasets import class_names, leaves, moved_labels
 from ..data.classes import read_coco
 from ..data.voc.annotation import read_voc_xml
 from ..data.voc.dataset import read_split
@@ -105,22 +105,9 @@ def _name_findings(part: dict, listing: Listing, split: str) -> Iterator[Finding
             )
     if listing.categories is None:
         return
-    lacking = [name for name in names if name not in listing.categories]
-    in_file = tuple(name for name in listing.categories if name in names)
-    if lacking:
-        likely = [difflib.get_close_matches(name, listing.categories, n=1) for name in lacking]
-        hint = ', '.join(f'{match[0]!r} for {name!r}' for name, match in zip(lacking, likely, strict=True) if match)
-        yield error(
-            key,
-            f'{part["ann_file"]} has no category {lacking}, and {bare_type(part)} would move the labels after it: its '
-            f'categories are {list(listing.categories)}' + (f'; write {hint}' if hint else ''),
-        )
-    elif in_file != names:
-        yield error(
-            key,
-            f'{names} are in another order in {part["ann_file"]}, and {bare_type(part)} numbers them as the file does: '
-            f'write {in_file} in every split',
-        )
+    wrong = moved_labels(part, names, listing.categories)
+    if wrong:
+        yield error(key, wrong)
 
 
 def read_listing(part: dict) -> Listing | None:

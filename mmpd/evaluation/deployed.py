@@ -7,6 +7,7 @@ from mmdet.registry import DATASETS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
+from ..chain.datasets import check_labels
 from ..errors import ConfigError
 from ..runtime.detector import Detector
 from .measure import Measurement, network_of
@@ -18,7 +19,7 @@ def measure_detector(detector: Detector, config: Config, split: str = 'test', ba
     into an exported file of one size are left out.
 
     Raises:
-        ConfigError: the split has other classes than the detector.
+        ConfigError: the split has other classes than the detector, or a COCO file that numbers them otherwise.
     """
     network = network_of(config, split=split)
     init_default_scope(network.config.get('default_scope', 'mmdet'))
@@ -26,6 +27,7 @@ def measure_detector(detector: Detector, config: Config, split: str = 'test', ba
     classes = tuple(dataset.metainfo.get('classes', ()))
     if classes != detector.classes:
         raise ConfigError(f'the detector knows the classes {detector.classes}, the {split} split has {classes}')
+    check_labels(network.config.test_dataloader.dataset, classes)
     metric = PDMetric()
     metric.dataset_meta = dataset.metainfo
     for start in range(0, len(dataset), batch):

@@ -18,7 +18,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from ..chain.chain import CHAIN_KEYS, is_chain, read_chain
-from ..chain.datasets import innermost
+from ..chain.datasets import check_labels, innermost
 from ..chain.deploy import bench_config
 from ..chain.detector import pad_divisor
 from ..chain.keys import DONE_BY_THE_CHAIN, RUNNER_KEYS
@@ -196,7 +196,8 @@ def measure(
 
     Raises:
         CheckpointError: the file is damaged or does not fit the network.
-        ConfigError: as `network_of` and `check_pixels`; or it was trained on other classes than those of the split.
+        ConfigError: as `network_of` and `check_pixels`; or it was trained on other classes than those of the split,
+            or the split's COCO file numbers them otherwise.
     """
     network = network_of(config, stage, split)
     check_pixels(config, network, checkpoint)
@@ -205,7 +206,9 @@ def measure(
         runner = Runner.from_cfg(_runner_config(network, work_dir, launcher, show_dir))
         runner.register_hook(ProgressHook())
         model: Any = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        check_classes(checkpoint, runner.test_dataloader.dataset.metainfo.get('classes'))
+        classes = runner.test_dataloader.dataset.metainfo.get('classes') or ()
+        check_labels(network.config.test_dataloader.dataset, tuple(classes))
+        check_classes(checkpoint, classes)
         load_into(model, checkpoint)
         metrics = {key.rpartition('/')[2]: float(value) for key, value in runner.test().items()}
         found = [getattr(metric, 'per_class', {}) for metric in runner.test_loop.evaluator.metrics]

@@ -1,10 +1,14 @@
+from types import SimpleNamespace
+
 from mmpd.chain.chain import read_chain
 from mmpd.chain.deploy import bench_config, deploy_config
 from mmpd.chain.stage_config import stage_config
 from mmpd.errors import CheckpointError, ConfigError
+from mmpd.evaluation.deployed import measure_detector
 from mmpd.evaluation.measure import measure, network_of, read_config
 from mmpd.io.read import check_classes
 from mmpd.run.progress import listening
+from tests.check.coco_file import coco_set
 from tests.toys import CLASSES, save_weights, toy_chain, toy_retinanet
 
 import pytest
@@ -118,6 +122,22 @@ def test_weights_of_another_network_or_other_classes(chain, weights, tmp_path) -
     with pytest.raises(ConfigError, match='in that order'):
         check_classes(tmp_path / 'other.pth', CLASSES)
     check_classes(tmp_path / 'other.pth', CLASSES[::-1])
+
+
+@pytest.mark.parametrize('wrapped', [False, True])
+def test_a_coco_file_whose_order_moves_the_labels_is_not_measured_on(tmp_path, chain, weights, wrapped):
+    """The numbers of one class stood beside the name of the other; only a training asked."""
+    for names in (CLASSES, CLASSES[::-1]):
+        part = coco_set(tmp_path, 'test', names, f'{names[0]}.json')
+        chain.data.test = dict(type='ConcatDataset', datasets=[part]) if wrapped else part
+        bench = bench_config(read_chain(chain).stages['student'])
+        if names == CLASSES:
+            assert measure(bench, weights).metrics['AP'] >= 0
+            continue
+        with pytest.raises(ConfigError, match='another order in .*disc.json'):
+            measure(bench, weights)
+        with pytest.raises(ConfigError, match='another order in .*disc.json'):
+            measure_detector(SimpleNamespace(classes=CLASSES), bench)
 
 
 def test_options_that_do_not_fit_the_config_are_one_line_that_names_them(tmp_path):
