@@ -89,8 +89,9 @@ def join_results(
 ) -> tuple[list[Scored], list[str]]:
     """Accuracies of an ablation's rows with the costs of their networks; and rows without a network, with reasons.
 
-    A row is matched by chain, ratio and pyramid; an HR row by its network: `hr_plain` is the assistant's. Rows of
-    several seeds are one point.
+    A row is matched by chain, stage, ratio and pyramid; an HR row by its stage alone. A row that is no stage has the
+    student's network, `hr_plain` the assistant's. Rows of several seeds are one point; of two ablations with the same
+    HR row the first counts.
 
     Raises:
         ConfigError: no row has that metric on that split.
@@ -115,20 +116,25 @@ def join_results(
         name = f'{row}{place}'
         if len({one.candidate.chain for one in entries}) > 1:
             name = f'{config} {name}'
-        if name not in scored:  # an HR row that several ablations share
-            scored[name] = Scored(name, mean, sd, len(numbers), entry.costs())
+        point = Scored(name, mean, sd, len(numbers), entry.costs())
+        if scored.setdefault(name, point) != point:  # an HR row that several ablations have
+            left_out[f'{row} (chain {config}, ratio {ratio}, {pyramid}): another ablation has other numbers of it'] = (
+                None
+            )
     if not scored:
         raise ConfigError(f'no row of --results has {metric} on {split} and a network among those of the configs')
     return list(scored.values()), list(left_out)
 
 
 def _entry_of(entries: Sequence[Entry], config: str, row: str, ratio: str, pyramid: str) -> Entry | None:
-    high = row in HR_ROWS
-    stage = {'hr_plain': 'assistant'}.get(row, row) if high else 'student'
-    for entry in entries:
+    own = [entry for entry in entries if entry.candidate.chain == config]
+    stage = row
+    if all(entry.candidate.stage != row for entry in own):  # a row that is derived from a stage
+        stage = {'hr_plain': 'assistant'}.get(row, row) if row in HR_ROWS else 'student'
+    for entry in own:
         one = entry.candidate
-        same = one.chain == config and one.stage == stage
-        if same and (high or (one.ratio == Fraction(ratio) and one.pyramid == pyramid)):
+        high = one.ratio == 1 and not one.pyramid
+        if one.stage == stage and (high or (one.ratio == Fraction(ratio) and one.pyramid == pyramid)):
             return entry
     return None
 

@@ -114,6 +114,22 @@ def test_rows_of_an_ablation_meet_their_networks(entries) -> None:
         join_results(entries, results, 'val', 'AP')
 
 
+def test_a_stage_has_its_own_costs_and_two_ablations_of_an_hr_row_are_told(entries) -> None:
+    """Every row that was none of the names of an ablation had the costs of the student."""
+    tiny, guide = (next(one for one in entries if one.candidate.stage == stage) for stage in ('student', 'assistant'))
+    tiny = dataclasses.replace(tiny, candidate=dataclasses.replace(tiny.candidate, stage='tiny'))
+    guide = dataclasses.replace(guide, candidate=dataclasses.replace(guide.candidate, stage='teacher2'))
+    tiny.cost, guide.cost = (dataclasses.replace(one.cost, macs=macs) for one, macs in ((tiny, 10), (guide, 20)))
+    results = [result('tiny', 0.4), result('teacher2', 0.5), result('tiny', 0.4, ratio='4')]
+    results += [result('assistant', 0.6), result('assistant', 0.6, ratio='4'), result('assistant', 0.7, ratio='1')]
+    scored, left_out = join_results([*entries, tiny, guide], results, 'test', 'AP')
+    named = {one.label: one for one in scored}
+    assert (named['tiny 1/2 fine'].costs['macs'], named['teacher2'].costs['macs']) == (10, 20)
+    assert named['assistant'].accuracy == 0.6
+    assert ['tiny' in left_out[0], 'assistant' in left_out[1], len(left_out)] == [True, True, 2]
+    assert 'ratio 1,' in left_out[1] and 'other numbers' in left_out[1]
+
+
 def test_ratios_come_from_the_results(chain) -> None:
     results = [result('student', 0.4, ratio=ratio) for ratio in ('4', '3/2')] + [result('x', 0, config='y', ratio='9')]
     assert ratios_of([*results, result('assistant', 0.5, ratio='1')], chain) == [2, Fraction(3, 2), 4]
