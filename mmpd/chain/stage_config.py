@@ -14,12 +14,18 @@ from .chain import CHAIN_KEYS
 from .datasets import dataloaders
 from .stage import Stage
 
+WARMUP = 500
+"""Iterations of warm-up where a schedule names none."""
+
 
 def stage_config(stage: Stage, work_dir: str | Path, checkpoints: Mapping[str, str]) -> Config:
     """The ordinary mmengine config of one stage: dump it, and any mmengine Runner can run it.
 
     Args:
         checkpoints: stage name → file with its weights, for the stages that this one needs.
+
+    Raises:
+        ConfigError: a checkpoint hook of another type, or a length that the learning rate does not follow.
     """
     chain_config, task = stage.chain_config, stage.task
     config = {key: copy.deepcopy(value) for key, value in chain_config.items() if key not in CHAIN_KEYS}
@@ -35,9 +41,6 @@ def stage_config(stage: Stage, work_dir: str | Path, checkpoints: Mapping[str, s
     )
     init_from = init_file(stage, checkpoints)
     own = dict(stage.entry.get('runner') or {})
-    hooks = dict(config.get('default_hooks') or {})
-    hooks['checkpoint'] = _checkpoint_hook(stage, dict(hooks.get('checkpoint') or {}))
-    config['default_hooks'] = hooks
     config['custom_hooks'] = [
         dict(type='mmdet.SampleSeedHook'),
         dict(type='mmdet.FiniteLossHook'),
@@ -50,6 +53,15 @@ def stage_config(stage: Stage, work_dir: str | Path, checkpoints: Mapping[str, s
     ]
     result = Config(config)
     result.merge_from_dict(own)
+    hooks = dict(result.get('default_hooks') or {})
+    hooks['checkpoint'] = _checkpoint_hook(stage, dict(hooks.get('checkpoint') or {}))
+    result.default_hooks = hooks
+    epochs = result.train_cfg.get('max_epochs', stage.schedule.max_epochs)
+    if epochs != stage.schedule.max_epochs:
+        raise ConfigError(
+            f'stages.{stage.name}.runner.train_cfg.max_epochs = {epochs} would leave the learning rate with a schedule '
+            f'of {stage.schedule.max_epochs} epochs: set stages.{stage.name}.schedule.max_epochs instead'
+        )
     return result
 
 
@@ -104,8 +116,11 @@ def imports_of(stage: Stage) -> dict:
 
 
 def loops(schedule: ConfigDict) -> dict:
-    """Epoch loop, warm-up, and cosine decay over `schedule.max_epochs`; with `milestones` × `gamma` (0.1) at each."""
-    epochs, warmup = schedule.max_epochs, schedule.get('warmup_iters', 500)
+    """Epoch loop, warm-up, and cosine decay over `schedule.max_epochs`; with `milestones` × `gamma` (0.1) at each.
+
+    A ramp of one iteration is none: mmengine's would stay at its start.
+    """
+    epochs, warmup = schedule.max_epochs, schedule.get('warmup_iters', WARMUP)
     decay = dict(type='CosineAnnealingLR', T_max=epochs, end=epochs, convert_to_iter_based=True, eta_min_ratio=0.01)
     if schedule.get('milestones'):
         gamma = schedule.get('gamma', 0.1)
@@ -115,7 +130,7 @@ def loops(schedule: ConfigDict) -> dict:
         val_cfg=dict(type='ValLoop'),
         test_cfg=dict(type='TestLoop'),
         param_scheduler=[
-            *([dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=warmup)] if warmup else []),
+            *([dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=warmup)] if warmup > 1 else []),
             dict(**decay, begin=0, by_epoch=True),
         ],
     )

@@ -74,6 +74,14 @@ CASES: dict[str, tuple[dict, list[str]]] = {
         {'default_hooks.checkpoint': dict(type='MyHook')},
         ["default_hooks.checkpoint.type = 'MyHook'", 'leave the type out'],
     ),
+    'another checkpoint hook of a stage': (
+        {'stages.student.runner': {'default_hooks.checkpoint.type': 'MyHook'}},
+        ["default_hooks.checkpoint.type = 'MyHook'", 'leave the type out'],
+    ),
+    'epochs that the learning rate does not follow': (
+        {'stages.student.runner': dict(train_cfg=dict(max_epochs=6))},
+        ['stages.student.runner.train_cfg.max_epochs = 6', 'set stages.student.schedule.max_epochs'],
+    ),
     # ratio
     'ratio below 1': ({'ratio': 0.5}, ['ratio = 0.5', 'below 1', '2 halves both sides']),
     'ratio zero': ({'ratio': 0}, ['ratio = 0', 'below 1']),
@@ -266,6 +274,13 @@ def test_mmdets_runtime_file_is_a_base_of_a_chain(root):
     hook = stage_config(stage, 'work', {}).default_hooks.checkpoint
     assert hook.type == 'mmdet.AtomicCheckpointHook' and hook.stage == 'student'
     assert hook.interval == theirs.default_hooks.checkpoint.interval
+
+
+def test_mmengines_hook_in_a_stage_gives_its_arguments_only(root):
+    config = toy_chain(root)
+    config.stages.student.runner = dict(default_hooks=dict(checkpoint=dict(type='CheckpointHook', interval=3)))
+    hook = stage_config(read_chain(config).stages['student'], 'work', {}).default_hooks.checkpoint
+    assert hook.type == 'mmdet.AtomicCheckpointHook' and hook.stage == 'student' and hook.interval == 3
 
 
 def test_types_given_as_classes_are_written_by_name(root):

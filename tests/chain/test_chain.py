@@ -10,10 +10,14 @@ from mmpd.errors import ConfigError
 from tests.toys import CLASSES, toy_chain, toy_retinanet
 
 import pytest
+import torch
 from mmdet.datasets.transforms import RandomFlip
 from mmdet.models import ResNet
 from mmdet.registry import MODELS
 from mmengine.config import Config, read_base
+from mmengine.optim import OptimWrapper
+from mmengine.registry import PARAM_SCHEDULERS
+from torch.optim import SGD
 
 CHECKPOINTS = dict(teacher='/w/teacher_best.pth', assistant='/w/assistant_best.pth')
 
@@ -252,3 +256,20 @@ def test_what_a_pure_python_config_imports_is_in_no_dumped_config(root, tmp_path
     assert {'RandomFlip', 'read_base'} & set(again) == set()
     steps = again.train_dataloader.dataset.pipeline
     assert any(step['type'].endswith('transforms.RandomFlip') for step in steps)
+
+
+@pytest.mark.parametrize('iterations', [0, 1, 2])
+def test_the_whole_rate_is_reached_behind_any_warm_up(root, tmp_path, iterations):
+    """mmengine's ramp over one iteration stays at its start, a hundredth of the rate."""
+    stage = stage_config(
+        read_chain(toy_chain(root, **{'schedule.warmup_iters': iterations})).stages['teacher'], tmp_path, {}
+    )
+    optim = OptimWrapper(SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0))
+    ramps = [
+        PARAM_SCHEDULERS.build(dict(one), default_args=dict(optimizer=optim)) for one in stage.param_scheduler[:-1]
+    ]
+    for _ in range(3):
+        optim.optimizer.step()
+        for ramp in ramps:
+            ramp.step()
+    assert optim.get_lr()['lr'] == [pytest.approx(1)]
