@@ -12,6 +12,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.dist import barrier, is_main_process
 from rich.console import Console
+from rich.markup import escape
 
 from ..chain.chain import Chain
 from ..chain.deploy import bench_config, deploy_config
@@ -23,7 +24,7 @@ from ..io.deploy_folder import describe_stage
 from ..io.urls import load_url_checkpoint
 from ..io.write import write_atomic
 from ..nested import walk_dicts
-from .fingerprint import fingerprint
+from .fingerprint import fingerprint, labels_hash
 from .launch import from_rank_0, join, launched_rank
 from .live import Show
 from .lock import WorkDirLock
@@ -59,6 +60,7 @@ def run_stages(
         ConfigError: `only` is no stage, a stage it needs is not finished, or a stage was finished or begun with
             another config; or the preflight found an error.
     """
+    labels_hash.cache_clear()
     asked = list(chain.stages.values()) if only is None else [chain.stage(only), *chain.stage(only).needs]
     _check_files(asked)
     work_dir = Path(work_dir)
@@ -193,6 +195,6 @@ def _speaker(announce: bool, place: str) -> Callable[[str], None]:
 
     def say(text: str) -> None:
         if announce and is_main_process():
-            console.print(f'[bold]mmpd[/bold] {place}: {text}')
+            console.print(f'[bold]mmpd[/bold] {escape(f"{place}: {text}")}')
 
     return say

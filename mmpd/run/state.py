@@ -11,7 +11,8 @@ from mmengine.config import Config
 
 from ..errors import ConfigError
 from ..io.resume import latest_intact
-from .fingerprint import differences, fingerprint
+from ..nested import walk_dicts
+from .fingerprint import differences, fingerprint, is_of
 
 
 @dataclass(frozen=True)
@@ -37,21 +38,21 @@ def state_of(folder: Path, name: str, config: Config) -> State:
         ConfigError: what lies in the folder was trained with another config (beyond a longer schedule), or from another
             guide; says which keys differ.
     """
-    finished, hashed = finished_checkpoint(folder), fingerprint(config)
-    if finished and read_json(folder / 'done.json').get('fingerprint') == hashed:
+    finished = finished_checkpoint(folder)
+    if finished and is_of(config, read_json(folder / 'done.json').get('fingerprint')):
         return State(finished=finished)
     newest = latest_intact(folder)
     begun = read_json(folder / 'begun.json')
     if newest is None and not finished:
         return State()
-    if not finished and begun.get('fingerprint', hashed) == hashed:
+    if not finished and ('fingerprint' not in begun or is_of(config, begun['fingerprint'])):
         return State(resume_from=str(newest), longer=_epoch(newest) <= begun.get('longer_from', -1))
     dumped = folder / f'{name}.py'
     old = Config.fromfile(dumped) if dumped.is_file() else None
     if old is not None and newest is not None and _is_longer(old, config):
         return State(resume_from=str(newest), longer=True)
     changed = differences(old, config) if old is not None else []
-    why = '; '.join(changed) or 'its guide, or the file that it starts from, has other weights'
+    why = '; '.join(changed) or 'its guide, the file that it starts from, or its data set has other content'
     instead = (
         ''
         if finished or newest is None
@@ -71,7 +72,11 @@ def _is_longer(old: Config, new: Config) -> bool:
 
 def _without_length(config: Config) -> Config:
     plain = Config(copy.deepcopy(config.to_dict()))
-    plain.train_cfg.max_epochs, plain.param_scheduler = 0, []
+    plain.train_cfg.max_epochs = 0
+    for scheduler in walk_dicts(plain.param_scheduler):
+        if scheduler.get('by_epoch'):  # the warm-up's end is none of the schedule's length
+            for key in ('T_max', 'end', 'milestones'):
+                scheduler.pop(key, None)
     return plain
 
 

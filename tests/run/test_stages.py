@@ -10,7 +10,7 @@ from mmpd.distill.distiller import Distiller
 from mmpd.errors import CheckpointError, ConfigError
 from mmpd.io.read import load_checkpoint
 from mmpd.run.lock import WorkDirBusy, WorkDirLock
-from mmpd.run.stages import run_stages
+from mmpd.run.stages import _speaker, run_stages
 from mmpd.run.state import finished_checkpoint
 from mmpd.run.train import train
 from tests.toys import toy_chain
@@ -241,3 +241,9 @@ def test_stages_of_one_work_dir_can_train_at_once_but_no_stage_twice(tmp_path):
         for only in ('assistant', None):
             with pytest.raises(WorkDirBusy, match='assistant is already locked'):
                 run_stages(chain, tmp_path, only=only, announce=False)
+
+
+@pytest.mark.parametrize('text', ['in /data/[a]/x', 'in /runs/[/old]/x'])
+def test_folders_are_told_as_they_are_called(capsys, text):
+    _speaker(True, 'stage 1/1 [b]')(text)
+    assert capsys.readouterr().out == f'mmpd stage 1/1 [b]: {text}\n'

@@ -3,9 +3,10 @@
 import shutil
 
 from mmpd.chain.chain import read_chain
+from mmpd.chain.stage_config import stage_config
 from mmpd.errors import CheckpointError, ConfigError
 from mmpd.run.stages import console, run_stages
-from mmpd.run.state import read_json
+from mmpd.run.state import _is_longer, read_json
 from tests.toys import toy_chain
 
 import pytest
@@ -67,6 +68,19 @@ def test_a_shorter_schedule_is_another_config(tmp_path):
         run_stages(teacher(tmp_path, 1), tmp_path / 'work', announce=False)
 
 
+def test_only_the_length_of_a_longer_schedule_may_differ(tmp_path):
+    def made(epochs: int, **schedule):
+        chain = read_chain(toy_chain(tmp_path, epochs=epochs, schedule=schedule))
+        return stage_config(chain.stages['teacher'], tmp_path / 'work', {})
+
+    steps = dict(milestones=[1], gamma=0.5)
+    assert _is_longer(made(2), made(3)) and not _is_longer(made(3), made(2))
+    assert _is_longer(made(2, **steps), made(3, milestones=[2], gamma=0.5))
+    for other in (dict(warmup_iters=50), steps):
+        assert not _is_longer(made(2), made(3, **other))
+    assert not _is_longer(made(2, **steps), made(3, milestones=[1], gamma=0.1))
+
+
 def test_the_keys_that_differ_are_named_with_both_values(copied):
     root, work_dir = copied
     with pytest.raises(ConfigError, match=r'finished with another config.*optim_wrapper.optimizer.lr: 0.01 → 0.02'):
@@ -92,6 +106,16 @@ def test_weights_behind_a_url_are_fetched_before_the_first_stage_and_then_taken(
     with pytest.raises(ConfigError, match='another config or guide'):  # the assistant had another guide
         run_stages(chain, work_dir, announce=False)
     assert fetched == [url]
+
+
+def test_labels_that_changed_since_are_other_data(copied, tmp_path):
+    root, work_dir = copied
+    shutil.copytree(root / 'voc', tmp_path / 'voc')
+    run_stages(read_chain(toy_chain(tmp_path)), work_dir, announce=False)  # the same data elsewhere
+    first = next((tmp_path / 'voc/Annotations').glob('train*'))
+    first.write_text(first.read_text().replace('<xmin>', '<xmin> '))
+    with pytest.raises(ConfigError, match='train_dataloader.dataset.labels: '):
+        run_stages(read_chain(toy_chain(tmp_path)), work_dir, announce=False)
 
 
 def test_a_finished_chain_tells_of_no_preflight(copied, monkeypatch):
