@@ -93,7 +93,7 @@ class Tripwire:
 
         def traced_open(path, mode='r', *args, **kwargs):
             file = builtins.open(path, mode, *args, **kwargs)  # noqa: SIM115  (closed by HalfWriter)
-            return HalfWriter(file, self) if 'w' in mode else file
+            return HalfWriter(file, self) if set(mode) & set('aw') else file
 
         def traced_replace(source, target):
             self.tick('written', Path(target).name)
