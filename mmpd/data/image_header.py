@@ -25,7 +25,7 @@ _END_MARKS = {'JPEG': b'\xff\xd9', 'PNG': b'IEND'}
 @dataclass(frozen=True)
 class ImageHeader:
     """Sizes are (width, height) in pixels. `size` is what cv2 (so mmcv's loader) decodes to: EXIF orientation applied.
-    `stored_size` is the size before that. `orientation` is the EXIF value, 1 = upright."""
+    `stored_size` is the size before that. `orientation` is the EXIF value that cv2 follows, 1 = upright."""
 
     size: tuple[int, int]
     stored_size: tuple[int, int]
@@ -55,8 +55,8 @@ def read_image_header(path: Path) -> ImageHeader:
             warnings.simplefilter('ignore', Image.DecompressionBombWarning)
             with Image.open(path) as image:
                 stored_size, mode, file_format = (image.size, image.mode, image.format or '')
-                # Without the guard Pillow decodes a whole PNG to look for EXIF behind the pixels.
-                exif = image.getexif() if 'exif' in image.info else {}
+                # Without the guard Pillow decodes a whole PNG to look for EXIF behind the pixels. cv2 turns no WebP.
+                exif = image.getexif() if 'exif' in image.info and file_format != 'WEBP' else {}
     except Image.DecompressionBombError as error:
         raise DataError(f'image {path} is too large to decode safely: {error}') from error
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:

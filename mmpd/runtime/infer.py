@@ -59,7 +59,7 @@ def infer(
         for group in _batches(_read_ahead(detector, items, readers, 2 * batch), batch, summary, tell):
             found = detector.detect([prepared for _, _, prepared in group])
             for (item, image, _), prediction in zip(group, found, strict=True):
-                kept = _at_least(prediction, least)
+                kept = _shown(prediction, least, image.shape)
                 for writer in writers:
                     writer.add(item, image, kept)
                 summary.images += 1
@@ -111,6 +111,9 @@ def _batches(
         yield group
 
 
-def _at_least(found: Prediction, score: float) -> Prediction:
-    shown = found.scores >= score
-    return Prediction(found.seen, found.boxes[shown], found.scores[shown], found.labels[shown], found.source)
+def _shown(found: Prediction, score: float, shape: tuple[int, ...]) -> Prediction:
+    """What is written: at least that score, and nothing outside the file, in what HR images are padded with."""
+    height, width = shape[:2]
+    boxes = np.clip(found.boxes, 0, (width, height, width, height)).astype(found.boxes.dtype)
+    shown = (found.scores >= score) & (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
+    return Prediction(found.seen, boxes[shown], found.scores[shown], found.labels[shown], found.source)

@@ -10,7 +10,7 @@ from PIL import Image
 
 
 @pytest.mark.parametrize('orientation', range(1, 9))
-@pytest.mark.parametrize('suffix', ['.jpg', '.png'])
+@pytest.mark.parametrize('suffix', ['.jpg', '.png', '.webp'])
 def test_the_size_is_what_cv2_decodes_and_boxes_turn_with_the_image(tmp_path, orientation, suffix):
     """A white object in the stored frame; where it is in the decoded one is read off the pixels."""
     stored = np.zeros((20, 40, 3), np.uint8)
@@ -22,8 +22,8 @@ def test_the_size_is_what_cv2_decodes_and_boxes_turn_with_the_image(tmp_path, or
     decoded = cv2.imread(str(path))
     header = read_image_header(path)
     assert header.size == (decoded.shape[1], decoded.shape[0]) and header.stored_size == (40, 20)
-    assert header.orientation == orientation
-    if orientation >= 5 and decoded.shape[0] == 40:
+    assert header.orientation == (1 if suffix == '.webp' else orientation)  # cv2 turns no WebP
+    if header.orientation >= 5 and decoded.shape[0] == 40:
         rows, columns = np.nonzero(decoded[..., 0] > 128)
         found = (columns.min(), rows.min(), columns.max(), rows.max())
         assert to_displayed((24, 2, 31, 9), header) == pytest.approx(found)

@@ -188,6 +188,25 @@ def test_least_score(detector, tmp_path) -> None:
     assert counts == [1, 2]  # 0.3 is the description's
 
 
+def test_boxes_end_where_the_file_ends(tmp_path) -> None:
+    """321×241 HR pixels are padded to 324×244 at ratio 4: a box there is cut, one in the padding alone is none."""
+
+    class Everything:
+        def __call__(self, images):
+            boxes = [[0, 0, images[0].shape[1], images[0].shape[0]], [80.5, 0, 81, 61]]
+            return [(np.array(boxes, np.float32), np.array([0.9, 0.9]), np.array([0, 0]))]
+
+    hr = description(size=(81, 61), hr_size=(321, 241), ratio='4')
+    detector = Detector.of(hr, Everything(), None, 'hr')
+    assert detector([np.zeros((241, 321, 3), np.uint8)])[0].boxes[0].tolist() == [0, 0, 324, 244]  # measured as it is
+    inputs = find_inputs([str(write(tmp_path / 'a.png', size=(321, 241)))])
+    assert infer(detector, inputs.items(), tmp_path, list(FORMATS)).boxes == 1
+    (annotation,) = json.loads((tmp_path / 'coco.json').read_text())['annotations']
+    assert annotation['bbox'] == [0, 0, 321, 241]
+    assert read_voc_xml(tmp_path / 'voc/a.xml').objects[0].box == (1, 1, 321, 241)
+    assert (tmp_path / 'yolo/a.txt').read_text() == '0 0.500000 0.500000 1.000000 1.000000 0.900000\n'
+
+
 def test_json_names_are_text(tmp_path) -> None:
     detector = Detector.of(description(classes=('Katze', 'Hündin')), BrightSpots(), None)
     infer(detector, find_inputs([str(write(tmp_path / 'ä.png'))]).items(), tmp_path, ['coco'])
