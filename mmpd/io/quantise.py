@@ -95,10 +95,11 @@ def side_by_side(source: Source, exported: Exported, others: Mapping[str, Path])
 def _inputs(detector: Detector, paths: Sequence[str | Path]) -> Iterator[dict[str, np.ndarray]]:
     for path in paths:
         image = detector.prepare(path).image
+        size = image.shape[:2]  # what a file of one size pads is no image to it
         if detector.description.fixed:
             width, height = detector.description.fixed
             image = np.pad(image, ((0, height - image.shape[0]), (0, width - image.shape[1]), (0, 0)))
-        yield dict(images=image[None], sizes=np.array([image.shape[:2]], np.int64))
+        yield dict(images=image[None], sizes=np.array([size], np.int64))
 
 
 def training_images(source: Source) -> list[str]:

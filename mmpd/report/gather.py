@@ -50,6 +50,12 @@ class NetworkFacts:
     val: dict[str, Curve] = field(default_factory=dict)
     guide: str = ''
 
+    @property
+    def layers(self) -> dict[str, Any]:
+        """Its model config but for padding, training and post-processing: equal ones can hold each other's weights."""
+        model = Config.fromfile(self.folder / 'bench.py').model
+        return {key: model[key] for key in model if key not in ('data_preprocessor', 'train_cfg', 'test_cfg')}
+
 
 @dataclass
 class Facts:
@@ -74,8 +80,10 @@ class Facts:
 
     @property
     def student(self) -> NetworkFacts:
-        """What the chain is for: the network of the smallest images, the distilled one where there are several."""
-        return min(self.networks, key=lambda one: (one.size[0] * one.size[1], not one.guided))
+        """What the chain is for: `student`, else the network of the smallest images, the distilled one where there are
+        several, the last one of those."""
+        named = [one for one in self.networks if one.name == 'student']
+        return min(named or self.networks[::-1], key=lambda one: (one.size[0] * one.size[1], not one.guided))
 
     @property
     def best_hr(self) -> NetworkFacts | None:

@@ -79,4 +79,5 @@ def _features(facts: Facts, distiller: Any) -> str:
     if file is None:
         return ''
     plain = facts.find(False, facts.student)
-    return feature_maps(distiller, facts.student, [plain] if plain else [], file, figures.first_image(facts))
+    others = [plain] if plain and plain.layers == facts.student.layers else []
+    return feature_maps(distiller, facts.student, others, file, figures.first_image(facts))

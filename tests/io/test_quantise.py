@@ -1,11 +1,12 @@
 """int8 of an exported graph, on a toy graph with known ranges, and where its calibration images come from."""
 
 import shutil
+from types import SimpleNamespace
 
 from mmpd.chain.chain import read_chain
 from mmpd.errors import ConfigError
 from mmpd.io.deploy_folder import describe_stage, find_source
-from mmpd.io.quantise import training_images, write_int8
+from mmpd.io.quantise import _inputs, training_images, write_int8
 from tests.io.stage_folder import write_stage
 from tests.toys import toy_chain
 
@@ -40,6 +41,17 @@ def test_the_steps_span_what_the_activation_leaves(activation, tmp_path) -> None
     write_int8(file, target, [dict(x=x)])
     (found,) = onnxruntime.InferenceSession(str(target)).run(None, dict(x=x))
     np.testing.assert_allclose(found, 3 * x, atol=3 * 3 / 255)
+
+
+def test_a_file_of_one_size_is_calibrated_with_the_images_own_sizes() -> None:
+    """What its padding holds is no image: boxes were clipped to it, and not to the image."""
+    image = np.full((3, 4, 3), 7, np.uint8)
+    detector = SimpleNamespace(
+        prepare=lambda _: SimpleNamespace(image=image), description=SimpleNamespace(fixed=(6, 5))
+    )
+    (feed,) = _inputs(detector, ['a.png'])
+    assert feed['sizes'].tolist() == [[3, 4]] and feed['images'].shape == (1, 5, 6, 3)
+    assert feed['images'].sum() == image.sum()
 
 
 def test_calibration_images_are_those_of_the_training_set_wherever_the_folder_went(tmp_path) -> None:

@@ -2,9 +2,12 @@
 
 import io
 import json
+import os
 import re
 import shutil
+import time
 
+from mmpd.chain.chain import read_chain
 from mmpd.cli import command
 from mmpd.errors import ConfigError
 from mmpd.evaluation.measure import measure
@@ -14,6 +17,8 @@ from mmpd.report.features import correlation, distiller_of, pair_of
 from mmpd.report.figures import curves, first_image, gallery
 from mmpd.report.gather import gather
 from mmpd.report.page import write_page
+from tests.io.stage_folder import write_stage
+from tests.toys import toy_retinanet
 
 import numpy as np
 import pytest
@@ -108,6 +113,36 @@ def test_a_report_comes_by_itself_once_and_never_stops_what_is_finished(work, pa
     (tmp_path / 'student' / 'done.json').write_text('{}')
     report_after(tmp_path, 'test', console)
     assert 'ZeroDivisionError' in said.getvalue() and f'mmpd report {tmp_path}' in said.getvalue()
+
+
+def test_the_student_of_the_page_is_the_stage_student(work, tmp_path):
+    """A row of an ablation that finished before it stood in its place."""
+    shutil.copytree(work / 'student', tmp_path / 'lr_isrd')
+    (tmp_path / 'lr_isrd/student.py').rename(tmp_path / 'lr_isrd/lr_isrd.py')
+    shutil.copytree(tmp_path / 'lr_isrd', tmp_path / 'lr_rkd')
+    (tmp_path / 'lr_rkd/lr_isrd.py').rename(tmp_path / 'lr_rkd/lr_rkd.py')
+    for age, name in ((20, 'lr_isrd'), (10, 'lr_rkd')):
+        os.utime(tmp_path / name / 'done.json', (time.time() - age,) * 2)
+    assert gather(tmp_path).student.name == 'lr_rkd'  # the last, as in `Chain.final`
+    shutil.copytree(work / 'student', tmp_path / 'student')
+    facts = gather(tmp_path)
+    assert len(facts.networks) == 3 and facts.student.name == 'student'
+
+
+def test_a_plain_network_of_another_architecture_is_not_among_the_maps(finished_chain, work, tmp_path):
+    shutil.copytree(work, tmp_path, dirs_exist_ok=True)
+    config = finished_chain.chain.config.copy()
+    for name, channels in (('lr_plain', 4), ('tiny', 8)):
+        config.stages[name] = dict(detector=toy_retinanet(base_channels=channels), size='lr')
+        folder = write_stage(read_chain(config), tmp_path, name)
+        shutil.copy(folder / 'bench.py', folder / f'{name}.py')
+        (folder / 'done.json').write_text(json.dumps(dict(checkpoint=f'{name}_best.pth')))
+        os.utime(folder / 'done.json', (time.time() + channels,) * 2)
+        facts = gather(tmp_path)
+        assert facts.find(False, facts.student).name == name
+        same = facts.find(False, facts.student).layers == facts.student.layers
+        assert same == (name == 'lr_plain')
+    assert 'tiny' in write_page(tmp_path).read_text()
 
 
 def test_an_ablation_is_not_measured_again(work, tmp_path, monkeypatch):
