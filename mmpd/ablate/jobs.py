@@ -17,10 +17,11 @@ from ..check.preflight import check_stages
 from ..errors import ConfigError
 from ..paths import PACKAGE
 from ..run.live import Show
+from ..run.seeds import first_seed
 from ..run.state import finished_checkpoint
 from .report import write_report
 from .rows import DEFAULT_ROWS, QUICK_ROWS, ablation_chain, in_order
-from .run import read_results, refuse_other_options, run_row, share_guides
+from .run import SHARED, read_results, refuse_other_options, run_row, share_guides
 
 console = Console(highlight=False, soft_wrap=True)
 QUICK_EPOCHS = 3
@@ -61,8 +62,9 @@ def ablate(args: argparse.Namespace, chain: Chain) -> None:
 def seeded(args: argparse.Namespace, chain: Chain, seed: int) -> Chain:
     """The ablation chain of one seed."""
     rows = ablation_chain(chain, seed, args.quick_epochs if args.quick else None)
-    if args.share_guides and seed > 0:
-        return share_guides(rows, args.work_dir / 'seed0')
+    first = first_seed(chain)
+    if args.share_guides and seed > first:
+        return share_guides(rows, args.work_dir / f'seed{first}')
     return rows
 
 
@@ -72,10 +74,11 @@ def checked_rows(args: argparse.Namespace, chain: Chain) -> list[str]:
     Raises:
         ConfigError: a row that --rows names, or one that others need, cannot be trained. Other rows are left out.
     """
-    stages = seeded(args, chain, 0)
+    first = first_seed(chain)
+    stages = seeded(args, chain, first)
     rows = args.rows or [row for row in (QUICK_ROWS if args.quick else DEFAULT_ROWS) if row in stages.stages]
     needed = in_order(stages, [*(args.rows or ()), 'student'])
-    finished = {row: finished_checkpoint(args.work_dir / 'seed0' / row) for row in stages.stages}
+    finished = {row: finished_checkpoint(args.work_dir / f'seed{first}' / row) for row in stages.stages}
     known = {row: file for row, file in finished.items() if file}
     ordered = [stages.stages[row] for row in in_order(stages, rows)]
     todo = [stage for stage in ordered if stage.name not in known and not stage.given]
@@ -100,12 +103,13 @@ def write_reports(args: argparse.Namespace) -> list[str]:
 
 def run_all(args: argparse.Namespace, chain: Chain, rows: list[str]) -> None:
     """Every row of every seed, in order; with --jobs in processes of their own, guides before what needs them."""
-    stages = seeded(args, chain, 0)
-    jobs = [(row, seed) for seed in range(args.seeds) for row in in_order(stages, rows)]
+    first = first_seed(chain)
+    stages = seeded(args, chain, first)
+    jobs = [(row, seed) for seed in range(first, first + args.seeds) for row in in_order(stages, rows)]
     once = {row for row, stage in stages.stages.items() if stage.given}  # the same file for every seed
     if args.share_guides:
-        once |= {'teacher', 'assistant'}
-    jobs = [job for job in jobs if job[1] == 0 or job[0] not in once]
+        once |= set(SHARED)
+    jobs = [job for job in jobs if job[1] == first or job[0] not in once]
     results = {(result['row'], result['seed']): result['metrics'] for result in read_results(args.out_dir)}
     todo = [job for job in jobs if not set(args.splits) <= set(results.get(job, {}))]
     if len(todo) < len(jobs):
@@ -122,7 +126,9 @@ def run_all(args: argparse.Namespace, chain: Chain, rows: list[str]) -> None:
 def run_parallel(args: argparse.Namespace, chain: Chain, jobs: list[Job], begin: float) -> None:
     waiting, done = list(jobs), set()
     running: dict[Job, subprocess.Popen] = {}
-    needs = ablation_chain(chain, 0)
+    first = first_seed(chain)
+    needs = ablation_chain(chain, first)
+    shared = SHARED if args.share_guides else ()
     while waiting or running:
         for job, process in list(running.items()):
             if process.poll() is None:
@@ -135,7 +141,8 @@ def run_parallel(args: argparse.Namespace, chain: Chain, jobs: list[Job], begin:
             done.add(job)
             report_progress(args, len(done), len(jobs), job, begin)
         for job in list(waiting):
-            wanted = {(other.name, 0 if args.share_guides else job[1]) for other in needs.stages[job[0]].needs}
+            names = [other.name for other in needs.stages[job[0]].needs]
+            wanted = {(name, first if name in shared else job[1]) for name in names}
             if len(running) < args.jobs and not (wanted & set(jobs)) - done:
                 waiting.remove(job)
                 running[job] = start(args, job)

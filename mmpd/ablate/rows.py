@@ -9,6 +9,7 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 
 from ..chain.chain import Chain, read_chain
+from ..chain.stage_config import WARMUP
 from ..errors import ConfigError
 
 ROWS = {
@@ -138,10 +139,12 @@ def ablation_chain(chain: Chain, seed: int = 0, epochs: int | None = None) -> Ch
 
 
 def _stretched(schedule: dict, epochs: int) -> dict:
-    """A schedule of another length; its learning rate falls at the same fractions of it."""
-    stretched = {**schedule, 'max_epochs': epochs}
+    """A schedule of another length; its learning rate falls at the same fractions of it. In a shorter one the warm-up
+    is shorter, too: it could take all of it."""
+    stretched, scale = {**schedule, 'max_epochs': epochs}, epochs / schedule['max_epochs']
+    if scale < 1:
+        stretched['warmup_iters'] = round(scale * schedule.get('warmup_iters', WARMUP))
     if schedule.get('milestones'):
-        scale = epochs / schedule['max_epochs']
         stretched['milestones'] = sorted({max(1, round(scale * milestone)) for milestone in schedule['milestones']})
     return stretched
 

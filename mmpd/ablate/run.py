@@ -23,20 +23,27 @@ from ..run.live import Show
 from ..run.stages import run_stages
 from ..run.state import finished_checkpoint
 
+SHARED = ('teacher', 'assistant')
+"""Stages that all seeds may share."""
+
 
 def share_guides(chain: Chain, folder: Path) -> Chain:
     """The chain with the finished teacher and assistant of another seed in `folder` (one training of each, not one a
     seed)."""
     config = Config(copy.deepcopy(chain.config.to_dict()), filename=chain.config.filename)
-    for name in ('teacher', 'assistant'):
+    for name in SHARED:
         finished = finished_checkpoint(folder / name)
         if name in chain.stages and finished and not chain.stages[name].given:
             config.stages[name].checkpoint = finished
     return read_chain(config)
 
 
-def row_fingerprint(stage: Stage) -> str:
-    """Hash of what decides a row's result: its config, those of its guides, and the content of given checkpoints."""
+def row_fingerprint(stage: Stage, old: bool = False) -> str:
+    """Hash of what decides a row's result: its config, those of its guides, and the content of given checkpoints.
+
+    Args:
+        old: as `fingerprint`.
+    """
     pending, lineage = [stage], {}
     while pending:
         one = pending.pop()
@@ -45,7 +52,7 @@ def row_fingerprint(stage: Stage) -> str:
             lineage[one.name] = hashlib.sha256(given.read_bytes()).hexdigest() if given.is_file() else one.given
         else:
             names = {other: other for other in one.chain_config.stages}  # in place of files
-            lineage[one.name] = fingerprint(stage_config(one, Path('work_dir'), names))
+            lineage[one.name] = fingerprint(stage_config(one, Path('work_dir'), names), old)
             pending += one.needs
     return hashlib.sha256(json.dumps(lineage, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -59,7 +66,9 @@ def refuse_other_options(chain: Chain, results: Iterable[dict], out_dir: Path) -
     for result in results:
         row, seed = result['row'], result['seed']
         same_seed = row in chain.stages and seed == chain.config.randomness.seed
-        if same_seed and result.get('fingerprint') != row_fingerprint(chain.stages[row]):
+        if same_seed and not any(
+            result.get('fingerprint') == row_fingerprint(chain.stages[row], old) for old in (False, True)
+        ):
             raise ConfigError(
                 f'{out_dir / f"{row}_seed{seed}.json"} was measured with other options, or other guides, than those '
                 'given now: use another --work-dir (and --out-dir), or remove the file'

@@ -14,13 +14,15 @@ from .arguments import add_options, read
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('config', help='a chain config with the stages assistant and student')
-    parser.add_argument('--seeds', type=int, default=1, help='seeds 0..N-1')
+    parser.add_argument('--seeds', type=int, default=1, help='how many seeds, from randomness.seed on (0)')
     parser.add_argument('--rows', nargs='+', metavar='ROW', help='see docs/results.md; default: all but those of RKD')
     parser.add_argument('--splits', nargs='+', default=['val'], choices=['val', 'test'])
     parser.add_argument('--work-dir', help='default work_dirs/ablate_<config name>')
     parser.add_argument('--out-dir', help='where the JSON of each row goes; default <work-dir>/results')
     parser.add_argument('--jobs', type=int, default=1, help='rows at once, each in a process of its own')
-    parser.add_argument('--share-guides', action='store_true', help='train teacher and assistant for seed 0 only')
+    parser.add_argument(
+        '--share-guides', action='store_true', help='train teacher and assistant for the first seed only'
+    )
     parser.add_argument('--quick', action='store_true', help='two controls and the student, few epochs, and a verdict')
     parser.add_argument('--quick-epochs', type=int, help='with --quick: epochs of each stage (3)')
     parser.add_argument('--verbose', action='store_true', help='the whole log here, in place of one line of progress')

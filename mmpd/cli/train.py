@@ -84,14 +84,20 @@ def train_one(args: argparse.Namespace, config, work_dir: str) -> None:
         if getattr(args, option) is not None:
             raise ConfigError(f'--{option} {getattr(args, option)} is for a chain, and {args.config} is one training')
     from ..compat.mmengine_loading import find_resumable
+    from ..io.resume import latest_intact
     from ..run.launch import from_rank_0, join, launched_rank
     from ..run.live import Show
     from ..run.lock import WorkDirLock
     from ..run.train import train
 
     config.work_dir = work_dir
-    resume = args.resume
-    with WorkDirLock(work_dir) if launched_rank(args.launcher) == 0 else nullcontext():
+    resume, first = args.resume, launched_rank(args.launcher) == 0
+    with WorkDirLock(work_dir) if first else nullcontext():
+        if first and resume is None and (Path(work_dir, 'done.json').is_file() or latest_intact(work_dir)):
+            raise ConfigError(
+                f'{work_dir} holds a training, which this one would write over: give another --work-dir, or --resume '
+                'to go on with it'
+            )
         join(args.launcher, **config.get('env_cfg', {}).get('dist_cfg', {}))
         if resume == 'auto':
             resume = from_rank_0(lambda: find_resumable(work_dir))

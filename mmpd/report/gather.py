@@ -130,7 +130,9 @@ def gather(work_dir: str | Path, split: str = 'test', results_dir: str | Path | 
     work_dir = Path(work_dir)
     results_dir = Path(results_dir or work_dir / 'results')
     results = read_results(results_dir) if results_dir.is_dir() else []
-    root = next((work_dir / first for first in ('seed0', 'run0') if (work_dir / first).is_dir()), work_dir)
+    seeds = sorted(int(folder.name[4:]) for folder in work_dir.glob('seed*') if folder.name[4:].isdigit())
+    first = seeds[0] if seeds else 0
+    root = next((work_dir / name for name in (f'seed{first}', 'run0') if (work_dir / name).is_dir()), work_dir)
     folders = [folder for folder in root.glob('*') if folder.is_dir() and finished_checkpoint(folder)]
     if not folders:
         raise ConfigError(
@@ -140,7 +142,7 @@ def gather(work_dir: str | Path, split: str = 'test', results_dir: str | Path | 
     measured = {
         row['row']: Measurement(row['metrics'][split], row['per_class'][split])
         for row in results
-        if row['seed'] == 0 and split in row['metrics'] and root != work_dir
+        if row['seed'] == first and split in row['metrics'] and root != work_dir
     }
     networks = [_network(folder, split, measured.get(folder.name)) for folder in folders]
     rows = {metric: means for metric in TABLE if (means := row_means(results, split, metric))}

@@ -20,6 +20,7 @@ from ..evaluation.measure import measure
 from ..io.write import write_atomic
 from .live import Show
 from .stages import run_stages
+from .state import read_json
 
 Summary = dict[str, dict[str, dict]]
 """Stage → metric → dict(mean, sd (n - 1; 0 of one run), values)."""
@@ -37,13 +38,13 @@ def run_many(
     """Train a chain with the seeds s, s + 1, … (s = `randomness.seed`) and measure its networks on the test split.
 
     Run i lies in `<work_dir>/run<i>`; what is finished is not trained again. The summary is written to
-    `<work_dir>/runs.json` as well.
+    `<work_dir>/runs.json` as well, where that of other stages stays.
 
     Args:
         only, launcher, check, show: as `run_stages`; the check is done once.
 
     Raises:
-        ConfigError: runs < 1, or as `run_stages`.
+        ConfigError: runs < 1, a stage with a seed of its own, or as `run_stages`.
     """
     if runs < 1:
         raise ConfigError(f'--runs {runs}: at least one run')
@@ -61,16 +62,34 @@ def run_many(
         )
     summary = summarise(results)
     if is_main_process():
-        write_atomic(json.dumps(summary, indent=1).encode(), Path(work_dir) / 'runs.json')
+        written = Path(work_dir) / 'runs.json'
+        merged = {**read_json(written), **summary}
+        known = {name: merged[name] for name in chain.stages if name in merged}
+        write_atomic(json.dumps(known, indent=1).encode(), written)
     return summary
 
 
 def with_seed(chain: Chain, index: int) -> Chain:
     """The chain of run `index`."""
     config = Config(copy.deepcopy(chain.config.to_dict()), filename=chain.config.filename)
-    seed = config.get('randomness', {}).get('seed') or 0
-    config.randomness = {**config.get('randomness', {}), 'seed': seed + index}
+    config.randomness = {**config.get('randomness', {}), 'seed': first_seed(chain) + index}
     return read_chain(config)
+
+
+def first_seed(chain: Chain) -> int:
+    """The seed of a chain (0 where it gives none), from which others count up.
+
+    Raises:
+        ConfigError: a stage has a seed of its own, which would be that of every run.
+    """
+    for name, stage in chain.stages.items():
+        runner = stage.entry.get('runner') or {}
+        if 'randomness.seed' in runner or 'seed' in (runner.get('randomness') or {}):
+            raise ConfigError(
+                f'stages.{name}.runner.randomness.seed would be the same in runs of several seeds: leave it out, and '
+                'set randomness.seed of the chain'
+            )
+    return chain.config.get('randomness', {}).get('seed') or 0
 
 
 def summarise(results: Sequence[Mapping[str, Mapping[str, float]]]) -> Summary:

@@ -4,7 +4,15 @@ import json
 
 from mmpd.ablate.report import markdown_table, write_report
 from mmpd.ablate.rows import DEFAULT_ROWS, RKD_ROWS, ROWS, ablation_chain, in_order
-from mmpd.ablate.run import discriminator_means, read_results, refuse_other_options, run_row, share_guides, val_curve
+from mmpd.ablate.run import (
+    discriminator_means,
+    read_results,
+    refuse_other_options,
+    row_fingerprint,
+    run_row,
+    share_guides,
+    val_curve,
+)
 from mmpd.ablate.verdict import row_means, verdict
 from mmpd.chain.chain import read_chain
 from mmpd.chain.task import TASKS
@@ -76,6 +84,19 @@ def test_a_longer_row_decays_at_the_same_fractions(tmp_path):
     assert list(ablation_chain(read_chain(config), epochs=2).stages['student'].schedule.milestones) == [1, 2]
 
 
+def test_a_quick_row_warms_up_in_the_same_share_of_its_epochs(tmp_path):
+    def warm_ups(**changes):
+        stages = ablation_chain(read_chain(toy_chain(tmp_path, epochs=20, **changes)), epochs=2).stages
+        return [stages[row].schedule.warmup_iters for row in ('student', 'lr_plain')]
+
+    assert warm_ups(**{'schedule.warmup_iters': 100}) == [10, 10]
+    config = toy_chain(tmp_path, epochs=20)
+    config.schedule.pop('warmup_iters')
+    assert ablation_chain(read_chain(config), epochs=2).stages['student'].schedule.warmup_iters == 50
+    # a longer row keeps that of its stage
+    assert ablation_chain(read_chain(toy_chain(tmp_path))).stages['lr_plain'].schedule.warmup_iters == 2
+
+
 def test_another_task_is_refused_with_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setitem(TASKS.module_dict, 'other', DetectionTask)
     with pytest.raises(ConfigError, match=r"task = 'other'.*--runs"):
@@ -118,6 +139,8 @@ def test_rows_run_end_to_end_and_are_reused(tmp_path):
         with pytest.raises(ConfigError, match='measured with other options'):
             refuse_other_options(changed, read_results(out), out)
     refuse_other_options(chain, read_results(out), out)
+    path.write_text(json.dumps(stored | dict(fingerprint=row_fingerprint(chain.stages['student'], old=True))))
+    refuse_other_options(chain, read_results(out), out)  # of before
     # another seed can borrow the guides, and then needs no training of its own for them
     other = ablation_chain(plain, seed=1, epochs=1)
     other = share_guides(other, tmp_path / 'work' / 'seed0')
