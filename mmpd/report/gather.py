@@ -18,6 +18,7 @@ from ..evaluation.cost import Cost, network_cost, size_of
 from ..evaluation.measure import Measurement, measure, network_of
 from ..io.write import write_atomic
 from ..nested import bare_type
+from ..run.fingerprint import data_fingerprint, labels_hash
 from ..run.state import finished_checkpoint, read_json
 
 Curve = list[tuple[float, float]]
@@ -144,6 +145,7 @@ def gather(work_dir: str | Path, split: str = 'test', results_dir: str | Path | 
         for row in results
         if row['seed'] == first and split in row['metrics'] and root != work_dir
     }
+    labels_hash.cache_clear()
     networks = [_network(folder, split, measured.get(folder.name)) for folder in folders]
     rows = {metric: means for metric in TABLE if (means := row_means(results, split, metric))}
     said = verdict(results, split, 'AP') if rows else ''
@@ -189,14 +191,15 @@ def _network(folder: Path, split: str, measured: Measurement | None = None) -> N
 
 
 def _measured(folder: Path, bench: Config, checkpoint: str, split: str) -> Measurement:
-    """As `mmpd test` measures; kept, and taken again while the weights are the same."""
+    """As `mmpd test` measures; kept, and taken again while the weights and the labels are the same."""
     kept = folder / f'measured_{split}.json'
     weights = hashlib.sha256(Path(checkpoint).read_bytes()).hexdigest()
+    of = dict(weights=weights, data=data_fingerprint(bench, split))
     content = read_json(kept)
-    if content.get('weights') == weights:
+    if all(content.get(key) == value for key, value in of.items()):
         return Measurement(content['metrics'], content['per_class'])
     result = measure(bench, checkpoint, split)
-    record = dict(weights=weights, metrics=result.metrics, per_class=result.per_class)
+    record = dict(of, metrics=result.metrics, per_class=result.per_class)
     write_atomic(json.dumps(record, indent=1).encode(), kept)
     return result
 

@@ -51,6 +51,12 @@ def is_of(config: Config, recorded: str | None) -> bool:
     return recorded == fingerprint(config) or recorded == fingerprint(config, old=True)
 
 
+def data_fingerprint(config: Config, split: str) -> str:
+    """Hash of what a config measures on: a split's data set and its labels, not where it lies."""
+    text = json.dumps(_content(config)[f'{split}_dataloader'], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
 def _hash(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
 

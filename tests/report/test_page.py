@@ -66,6 +66,23 @@ def test_what_was_measured_is_not_measured_again_until_the_weights_change(work, 
     other.write_bytes(trained)
 
 
+def test_corrected_boxes_are_measured_anew(finished_chain, work, tmp_path):
+    """The numbers of the wrong ones stood in every later report."""
+    voc = tmp_path / 'voc'
+    shutil.copytree(finished_chain.root / 'voc', voc)
+    shutil.copytree(work / 'student', tmp_path / 'work/student')
+    bench = tmp_path / 'work/student/bench.py'
+    bench.write_text(bench.read_text().replace(str(finished_chain.root), str(tmp_path)))
+    before = gather(tmp_path / 'work').student.measured
+    file = next((voc / 'Annotations').glob('test_*.xml'))
+    wrong = file.read_text()
+    file.write_text(re.sub('<object>.*?</object>', '', wrong, count=1, flags=re.S))
+    after_it = gather(tmp_path / 'work').student.measured
+    assert sum(one['gt'] for one in after_it.per_class.values()) == sum(o['gt'] for o in before.per_class.values()) - 1
+    file.write_text(wrong)
+    assert gather(tmp_path / 'work').student.measured == before
+
+
 def test_without_an_hr_network_no_network_takes_its_place(work, tmp_path):
     """An ablation whose guides were given as files holds LR networks only."""
     shutil.copytree(work / 'student', tmp_path / 'student')
