@@ -40,7 +40,7 @@ def stage_config(stage: Stage, work_dir: str | Path, checkpoints: Mapping[str, s
         **loops(stage.schedule),
     )
     init_from = init_file(stage, checkpoints)
-    own = dict(stage.entry.get('runner') or {})
+    own = copy.deepcopy(dict(stage.entry.get('runner') or {}))  # merging takes `_delete_` out of what it merges
     config['custom_hooks'] = [
         dict(type='mmdet.SampleSeedHook'),
         dict(type='mmdet.FiniteLossHook'),

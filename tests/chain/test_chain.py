@@ -273,3 +273,13 @@ def test_the_whole_rate_is_reached_behind_any_warm_up(root, tmp_path, iterations
         for ramp in ramps:
             ramp.step()
     assert optim.get_lr()['lr'] == [pytest.approx(1)]
+
+
+def test_a_stage_has_the_same_config_each_time_it_is_asked_for(root, tmp_path):
+    """The preflight asks before the training: merging once took `_delete_` out of the stage's own runner."""
+    config = toy_chain(root)
+    config.stages.teacher.runner = dict(optim_wrapper=dict(_delete_=True, optimizer=dict(type='AdamW', lr=1e-3)))
+    stage = read_chain(config).stages['teacher']
+    first, again = (stage_config(stage, tmp_path, {}) for _ in range(2))
+    assert again.to_dict() == first.to_dict()
+    assert again.optim_wrapper.optimizer == dict(type='AdamW', lr=1e-3)
