@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -54,7 +55,8 @@ class Inputs:
         names = output_names(self.files)
         for file in self.files:
             yield Item(names[file], str(file), lambda file=file: read_image(file))  # type: ignore[misc]
-        for stream, name in zip(self.streams, _stream_names(self.streams), strict=True):
+        folders = {name.partition('/')[0] for name in names.values() if '/' in name}
+        for stream, name in zip(self.streams, stream_names(self.streams, folders), strict=True):
             yield from _frames(stream, name, most_frames)
 
 
@@ -117,9 +119,17 @@ def output_names(files: Iterable[Path]) -> dict[Path, str]:
     return names
 
 
-def _stream_names(streams: Iterable[str]) -> list[str]:
-    stems = [Path(stream).stem.replace(':', '_') for stream in streams]
-    return [stem if stems.count(stem) == 1 else f'{stem}_{index}' for index, stem in enumerate(stems)]
+def stream_names(streams: Iterable[str], folders: Iterable[str] = ()) -> list[str]:
+    """A folder for the frames of each stream: its name without suffix, numbered where that is one of `folders` or of
+    another stream. Letter case does not tell names apart."""
+    taken = {folder.lower() for folder in folders}
+    names = []
+    for stream in streams:
+        stem = Path(stream).stem.replace(':', '_')
+        numbered = (f'{stem}_{number}' for number in itertools.count(1))
+        names.append(next(name for name in itertools.chain([stem], numbered) if name.lower() not in taken))
+        taken.add(names[-1].lower())
+    return names
 
 
 def _frames(stream: str, name: str, most: int | None) -> Iterator[Item]:

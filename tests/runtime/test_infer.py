@@ -9,7 +9,7 @@ from mmpd.errors import DataError
 from mmpd.runtime.backends import GraphBackend
 from mmpd.runtime.detector import Detector, Prediction
 from mmpd.runtime.infer import infer
-from mmpd.runtime.inputs import find_inputs, output_names
+from mmpd.runtime.inputs import find_inputs, output_names, stream_names
 from mmpd.runtime.outputs import FORMATS, draw
 from tests.runtime.test_images import description
 
@@ -48,6 +48,16 @@ def write(path: Path, box: tuple[int, int, int, int] = (10, 8, 30, 20), size: tu
     return path
 
 
+def write_video(path: Path) -> None:
+    """Four frames with a spot that moves by 8 pixels."""
+    video = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*'MJPG'), 5, (64, 48))
+    for index in range(4):
+        frame = np.full((48, 64, 3), 40, np.uint8)
+        frame[10:20, 10 + 8 * index : 20 + 8 * index] = 255
+        video.write(frame)
+    video.release()
+
+
 def test_equal_names_in_two_folders_do_not_write_over_each_other(detector, tmp_path) -> None:
     names = [write(tmp_path / f'{camera}/0001.png') for camera in ('cam1', 'cam2')]
     infer(detector, find_inputs(map(str, names)).items(), tmp_path / 'out')
@@ -67,6 +77,18 @@ def test_equal_names_in_two_folders_do_not_write_over_each_other(detector, tmp_p
 )
 def test_output_names_are_short_and_unique(files, names) -> None:
     assert list(output_names(map(Path, files)).values()) == names
+
+
+def test_streams_have_names_of_their_own() -> None:
+    assert stream_names(['x/a.mp4', 'y/A.mp4', 'z/a_1.mp4', 'camera:0']) == ['a', 'A_1', 'a_1_1', 'camera_0']
+    assert stream_names(['x/a.mp4', 'b.mp4'], ['a', 'a_1']) == ['a_2', 'b']
+
+
+def test_a_video_and_a_folder_of_one_name_do_not_write_over_each_other(tmp_path) -> None:
+    files = [write(tmp_path / name) for name in ('clip/000001.png', 'other.png')]
+    write_video(tmp_path / 'clip.avi')
+    names = [item.name for item in find_inputs(map(str, [*files, tmp_path / 'clip.avi'])).items(1)]
+    assert names == ['clip/000001', 'other', 'clip_1/000001']
 
 
 def test_a_bad_image_is_named_skipped_and_counted(detector, tmp_path) -> None:
@@ -125,12 +147,7 @@ def test_inputs_of_every_kind(tmp_path) -> None:
 
 
 def test_frames_of_a_video(detector, tmp_path) -> None:
-    video = cv2.VideoWriter(str(tmp_path / 'clip.avi'), cv2.VideoWriter.fourcc(*'MJPG'), 5, (64, 48))
-    for index in range(4):
-        frame = np.full((48, 64, 3), 40, np.uint8)
-        frame[10:20, 10 + 8 * index : 20 + 8 * index] = 255
-        video.write(frame)
-    video.release()
+    write_video(tmp_path / 'clip.avi')
     summary = infer(detector, find_inputs([str(tmp_path / 'clip.avi')]).items(3), tmp_path / 'out', ['csv', 'voc'])
     assert summary.images == 3
     rows = list(csv.DictReader((tmp_path / 'out/boxes.csv').read_text().splitlines()))
