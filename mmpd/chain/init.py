@@ -50,10 +50,12 @@ class Look:
 
     @property
     def hr_scale(self) -> tuple[int, int]:
-        """(width, height) of HR images: the median image, its longer side at most `max_side`."""
-        width, height = np.median(self.images, axis=0)
-        factor = min(1.0, self.max_side / max(width, height))
-        return round(width * factor), round(height * factor)
+        """(width, height) of HR images: the medians of the longer and of the shorter side, the longer one at most
+        `max_side`, lying as most images do."""
+        short, long = np.median(np.sort(self.images, axis=1), axis=0)
+        factor = min(1.0, self.max_side / long)
+        size = round(long * factor), round(short * factor)
+        return size if (self.images[:, 0] >= self.images[:, 1]).mean() >= 0.5 else size[::-1]
 
     @property
     def sides(self) -> np.ndarray:

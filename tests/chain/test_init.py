@@ -46,6 +46,17 @@ def yolo_root(tmp_path: Path) -> Path:
     return yolo_set(root, {'c': '0 0.5 0.5 0.25 0.5'}, 'val', train='images/train')
 
 
+@pytest.mark.parametrize(('sizes', 'scale'), [
+    ([(1000, 600)] * 5 + [(600, 1000)] * 5, (1000, 600)),
+    ([(1000, 600)] * 2 + [(600, 1000)] * 3, (600, 1000)),
+    ([(2666, 1600)] * 2 + [(1600, 2666)], (1333, 800)),
+])  # fmt: skip
+def test_images_that_lie_both_ways_keep_their_size(sizes, scale):
+    seen = Look(('a',), np.array(sizes, float), np.full((1, 2), 50.0), np.zeros(1, int))
+    assert seen.hr_scale == scale
+    assert seen.sides == pytest.approx(50 * max(scale) / max(sizes[0]))
+
+
 @pytest.mark.parametrize(('make', 'kind', 'names'), [
     (coco_root, 'coco', CLASSES), (voc_root, 'voc', CLASSES), (yolo_root, 'yolo', ('cat', 'dog')),
 ])  # fmt: skip
