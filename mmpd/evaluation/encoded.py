@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import ConfigError
 from ..runtime.degrade import carried, few_pixels
-from ..runtime.images import fit_size, read_image
+from ..runtime.images import read_image, resize
 from .predict import reduce_hr
 
 _CODECS = {'jpeg': ('.jpg', cv2.IMWRITE_JPEG_QUALITY), 'webp': ('.webp', cv2.IMWRITE_WEBP_QUALITY)}
@@ -45,8 +45,7 @@ def encoded_bytes(
     made_small, coarse = carried(operator)
     sums = dict.fromkeys(parsed, 0)
     for path in images:
-        image = read_image(path)
-        hr = cv2.resize(image, fit_size((image.shape[1], image.shape[0]), hr_size), interpolation=cv2.INTER_LINEAR)
+        hr = np.ascontiguousarray(resize(read_image(path), hr_size)[..., ::-1])  # BGR, as the training reads it
         seen = reduce_hr(hr, ratio, made_small)
         if ratio > 1:  # HR images are not reduced
             seen = few_pixels(seen, coarse)
@@ -57,5 +56,5 @@ def encoded_bytes(
 
 def _size(image: np.ndarray, codec: str, quality: int) -> int:
     suffix, flag = _CODECS[codec]
-    _, encoded = cv2.imencode(suffix, image[..., ::-1], [flag, quality])
+    _, encoded = cv2.imencode(suffix, image, [flag, quality])
     return len(encoded)

@@ -96,13 +96,13 @@ def prepare(
         factor = max(fit_size((width, height), description.size)) / max(width, height)
         source = 'hr' if hr_size and ratio > 1 and factor < 1 / math.sqrt(ratio) else 'lr'
     if source == 'lr':
-        seen = _resize(image, description.size)
+        seen = resize(image, description.size)
         scale = (seen.shape[1] / width, seen.shape[0] / height)
         return Prepared(seen, scale, (width, height), source)
     if hr_size is None:
         raise ConfigError("the HR size of this network is not known: give native LR images (--input lr), or export it "
                           'from its stage folder')  # fmt: skip
-    hr = _resize(image, hr_size)
+    hr = resize(image, hr_size)
     scale = (hr.shape[1] / width / float(ratio), hr.shape[0] / height / float(ratio))
     bgr = np.ascontiguousarray(hr[..., ::-1])  # as the training reads its images: JPEG treats the channels differently
     seen = np.ascontiguousarray((reduce or reduce_hr)(bgr, ratio, description.reduction)[..., ::-1])
@@ -116,7 +116,8 @@ def fit_size(size: tuple[int, int], into: tuple[int, int]) -> tuple[int, int]:
     return int(width * factor + 0.5), int(height * factor + 0.5)
 
 
-def _resize(image: np.ndarray, into: tuple[int, int]) -> np.ndarray:
+def resize(image: np.ndarray, into: tuple[int, int]) -> np.ndarray:
+    """An image resized into `into`, its shape kept. Raises DataError: its short side would have no pixel left."""
     height, width = image.shape[:2]
     size = fit_size((width, height), into)
     if not all(size):

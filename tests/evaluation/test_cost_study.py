@@ -7,6 +7,7 @@ from fractions import Fraction
 
 from mmpd import register  # noqa: F401
 from mmpd.chain.chain import read_chain
+from mmpd.data.reduction import reduce_image
 from mmpd.errors import ConfigError
 from mmpd.evaluation import timing as timing_module
 from mmpd.evaluation.budget import within
@@ -82,6 +83,12 @@ def test_bytes_are_those_of_the_encoder_on_the_networks_pixels(tmp_path) -> None
     assert few == {
         'raw': 16 * 12 * 3,
         'webp:80': len(cv2.imencode('.webp', carried, [cv2.IMWRITE_WEBP_QUALITY, 80])[1]),
+    }
+    coded = reduce_image(
+        hr, Fraction(2), 'area+jpeg:40'
+    )  # in BGR, as a training reduces: JPEG tells the channels apart
+    assert encoded_bytes([tmp_path / 'a.png'], (64, 48), Fraction(2), 'area+jpeg:40', ['webp:80']) == {
+        'webp:80': len(cv2.imencode('.webp', coded, [cv2.IMWRITE_WEBP_QUALITY, 80])[1])
     }
     assert encoded_bytes([tmp_path / 'a.png'], (64, 48), Fraction(1), 'area+coarse:2', ['raw']) == {'raw': hr.nbytes}
     for bad in ('jpeg', 'png:3', 'jpeg:0', 'webp:high', 'raw:3'):
