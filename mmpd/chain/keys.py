@@ -7,8 +7,9 @@ the preflight's (`mmpd.check.preflight`).
 from __future__ import annotations
 
 import difflib
+import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -229,7 +230,7 @@ def _values(node: Any, key: str, path: str = '') -> Iterator[tuple[str, Any]]:
             yield from _values(value, key, f'{path}.{index}')
 
 
-def check_sizes(name: str, hr_scale: Iterable[int], ratio: Fraction, model: Mapping[str, Any]) -> None:
+def check_sizes(name: str, hr_scale: Sequence[int], ratio: Fraction, model: Mapping[str, Any]) -> None:
     """Whether the images of a stage hold at least one cell of its finest level, and are not mostly padding.
 
     Args:
@@ -240,21 +241,22 @@ def check_sizes(name: str, hr_scale: Iterable[int], ratio: Fraction, model: Mapp
     Raises:
         ConfigError
     """
-    width, height = hr_scale
-    seen = lr_size((width, height), ratio)
+    seen = lr_size(hr_scale, ratio)
+    where = f'{seen[0]}×{seen[1]} pixels (data.hr_scale = {tuple(hr_scale)}, ratio = {ratio})'
     finest = min(_strides(model), default=1)
     if min(seen) < finest:
         raise ConfigError(
-            f'stages.{name} sees images of {seen[0]}×{seen[1]} pixels (data.hr_scale = {tuple(hr_scale)}, ratio = '
-            f'{ratio}), and one cell of its finest level has {finest}: lower ratio, raise data.hr_scale, or give a '
-            'finer pyramid'
+            f'stages.{name} sees images of {where}, and one cell of its finest level has {finest}: lower ratio, raise '
+            'data.hr_scale, or give a finer pyramid'
         )
     divisor = (model.get('data_preprocessor') or {}).get('pad_size_divisor', 1)
-    if min(width, height) < divisor:
+    padded = [-(-side // divisor) * divisor for side in seen]
+    if math.prod(padded) > 2 * math.prod(seen):
         raise ConfigError(
-            f'data.hr_scale = {tuple(hr_scale)} is smaller than data_preprocessor.pad_size_divisor = {divisor} of '
-            f'stages.{name}: more than half of what the network sees would be padding; raise data.hr_scale, or lower '
-            f'stages.{name}.overrides.data_preprocessor.pad_size_divisor to the stride of the coarsest level'
+            f'stages.{name} sees images of {where}, padded to {padded[0]}×{padded[1]} by '
+            f'data_preprocessor.pad_size_divisor = {divisor}: more than half of what it sees would be padding; '
+            f'lower ratio, raise data.hr_scale, or lower stages.{name}.overrides.data_preprocessor.pad_size_divisor to '
+            'the stride of the coarsest level'
         )
 
 

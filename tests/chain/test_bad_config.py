@@ -333,13 +333,17 @@ def test_launchers_that_cannot_be(root, tmp_path, monkeypatch):
 
 
 def test_sizes_at_the_limit():
-    """A side of exactly one cell, or of exactly the divisor, is still allowed."""
-    model = dict(bbox_head=dict(strides=[8, 16]), data_preprocessor=dict(pad_size_divisor=32))
+    """A side of exactly one cell is still allowed, and padding of half of what this network sees."""
+    model = dict(bbox_head=dict(strides=[8, 16]))
     check_sizes('student', (64, 32), Fraction(4), model)
     with pytest.raises(ConfigError, match='finest level has 8'):
         check_sizes('student', (64, 32), Fraction(5), model)
-    with pytest.raises(ConfigError, match='pad_size_divisor = 32'):
-        check_sizes('student', (64, 31), Fraction(1), model)
+    model['data_preprocessor'] = dict(pad_size_divisor=32)
+    for size, ratio in (((32, 16), 1), ((64, 32), 2), ((64, 31), 1), ((64, 48), 2)):
+        check_sizes('student', size, Fraction(ratio), model)
+    for size, ratio in (((32, 15), 1), ((48, 32), 2), ((33, 31), 1)):
+        with pytest.raises(ConfigError, match='pad_size_divisor = 32: more than half'):
+            check_sizes('student', size, Fraction(ratio), model)
     check_sizes('student', (2, 2), Fraction(2), {})  # a network without a dense head decides for itself
 
 
