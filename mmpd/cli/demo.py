@@ -25,11 +25,12 @@ def run(args: argparse.Namespace) -> None:
     log = Path(args.work_dir) / 'demo.log'
     log.parent.mkdir(parents=True, exist_ok=True)
     from rich.console import Console
+    from rich.markup import escape
 
     console = Console(file=sys.stdout, highlight=False)
     console.print(
         '[bold]mmpd[/bold] demo: HR teacher → HR assistant → LR student, and the same student without them\n'
-        f'[bold]mmpd[/bold] the training log goes to {log}',
+        f'[bold]mmpd[/bold] the training log goes to {escape(str(log))}',
         soft_wrap=True,
     )
     with quiet(log):  # the libraries speak while they are imported already

@@ -73,6 +73,7 @@ def _gallery(args: argparse.Namespace) -> None:
 def _quantise(args: argparse.Namespace) -> None:
     config = read(args)
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from ..evaluation.timing import busy
@@ -80,7 +81,9 @@ def _quantise(args: argparse.Namespace) -> None:
 
     rows = compare(config, args.work_dir, args.stage, args.patches)
     sets = list(rows[0].psnr)
-    table = Table('weights', *(f'{name} PSNR_Y' for name in sets), 'KiB', 'ms', title=f'{args.stage}, {args.work_dir}')
+    table = Table(
+        'weights', *(f'{name} PSNR_Y' for name in sets), 'KiB', 'ms', title=escape(f'{args.stage}, {args.work_dir}')
+    )
     for row in rows:
         scores = (f'{row.psnr[name]:.2f}' for name in sets)
         table.add_row(row.label, *scores, f'{row.bytes / 1024:.0f}', f'{1000 * row.seconds:.1f}')
@@ -94,6 +97,7 @@ def _quantise(args: argparse.Namespace) -> None:
 def _rival(args: argparse.Namespace) -> None:
     config = read(args)
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from ..chain.chain import read_chain
@@ -104,7 +108,7 @@ def _rival(args: argparse.Namespace) -> None:
 
     chain = read_chain(config)
     rows = compare(chain, find_source(args.hr), find_source(args.lr), args.sr, args.split)
-    table = Table('network', 'AP50', 'AP', 'params', 'MACs', 'ms', title=f'{chain.name}, ratio {chain.ratio}')
+    table = Table('network', 'AP50', 'AP', 'params', 'MACs', 'ms', title=escape(f'{chain.name}, ratio {chain.ratio}'))
     for row in rows:
         shown = (f'{row.ap50:.3f}', f'{row.ap:.3f}', count_text(row.params), count_text(row.macs))
         table.add_row(row.label, *shown, f'{1000 * row.seconds:.0f}')

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from mmdet.registry import DATASETS
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 
 from ..chain.chain import Chain, read_chain
@@ -70,7 +71,7 @@ def run(config_file: str | Path, work_dir: str | Path, options: dict | None, con
     rows = [_row(chain, name, checkpoints[name]) for name in LABELS]
     draw_picture(chain, checkpoints, work_dir / 'demo.png')
     _report(chain, rows, work_dir, console)
-    console.print(f'[bold]mmpd[/bold] done in {_clock(time.time() - begin)}; all files are in {work_dir}')
+    console.print(f'[bold]mmpd[/bold] done in {_clock(time.time() - begin)}; all files are in {escape(str(work_dir))}')
     return rows
 
 
@@ -88,7 +89,7 @@ def _report(chain: Chain, rows: list[Row], work_dir: Path, console: Console) -> 
     console.print(text, soft_wrap=True, style='bold')
     console.print(
         f'Both LR students start from the assistant and train {epochs["student"]} epochs; one of them is distilled. '
-        f'Picture of the same test images: {work_dir / "demo.png"}',
+        f'Picture of the same test images: {escape(str(work_dir / "demo.png"))}',
         soft_wrap=True,
     )
     content = dict(

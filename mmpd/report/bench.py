@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
 
 def bench_table(title: str, result: dict[str, Any]) -> Table:
     """Parts and terms of `mmpd.run.bench.bench_stage`, a row each."""
-    table = Table(title=f'{title}: milliseconds an image, median [quartiles]', title_justify='left')
+    table = Table(title=escape(f'{title}: milliseconds an image, median [quartiles]'), title_justify='left')
     for header in ('part', 'CPU', 'wall', 'peak MiB'):
         table.add_column(header, justify='left' if header == 'part' else 'right')
     for part, times in result['times'].items():
@@ -28,7 +29,7 @@ def options_table(title: str, result: dict[str, Any]) -> Table:
     """Options of `mmpd.run.bench.compare_options`, a row each: milliseconds an image, × those without any."""
     key = 'wall' if result['options']['device'].startswith('cuda') else 'cpu'
     plain = result['times']['plain']
-    table = Table(title=f'{title}: {key} milliseconds an image, × plain', title_justify='left')
+    table = Table(title=escape(f'{title}: {key} milliseconds an image, × plain'), title_justify='left')
     for header in ('option', *plain):
         table.add_column(header, justify='left' if header == 'option' else 'right')
     for name, parts in result['times'].items():

@@ -9,6 +9,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
+from rich.markup import escape
 from rich.table import Table
 
 from ..evaluation.budget import COSTS, Answer, Scored, pareto_front
@@ -45,8 +46,8 @@ def study_table(entries: Sequence[Entry], title: str) -> Table:
     for entry in entries:
         times = [entry.timings.get(name) for name in runtimes]
         table.add_row(
-            *([entry.candidate.chain] if chains else []),
-            entry.label,
+            *([escape(entry.candidate.chain)] if chains else []),
+            escape(entry.label),
             size_text(entry.cost),
             count_text(entry.cost.params),
             count_text(entry.cost.macs),
@@ -73,7 +74,7 @@ def accuracy_table(scored: Sequence[Scored], metric: str, split: str, limited: S
     for one in sorted(scored, key=lambda one: -one.accuracy):
         spread = f' ± {100 * one.sd:.1f}' if one.seeds > 1 else ''
         values = (value_text(name, one.costs[name]) if name in one.costs else '' for name in shown)
-        table.add_row(one.label, f'{100 * one.accuracy:.1f}{spread}', *values, ', '.join(fronts[one.label]))
+        table.add_row(escape(one.label), f'{100 * one.accuracy:.1f}{spread}', *values, ', '.join(fronts[one.label]))
     return table
 
 

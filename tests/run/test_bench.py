@@ -14,6 +14,7 @@ from tests.toys import save_weights, toy_chain, toy_retinanet
 
 import pytest
 import torch
+from rich.text import Text
 
 
 def test_every_part_is_measured(tmp_path):
@@ -36,6 +37,7 @@ def test_every_part_is_measured(tmp_path):
     assert all(peak > 0 for peak in result['mebibytes'].values())
     assert result['loader']['images_per_second'] > 0 and result['import_seconds']['mmpd.register'] > 0
     assert 'peer_ratio' not in result
+    assert str(Text.from_markup(bench_table('[/a]/b.py', result).title)).startswith('[/a]/b.py: ')
     assert bench_table('title', result).row_count == 8 and 'loader' in ' '.join(bench_lines(result))
 
 
