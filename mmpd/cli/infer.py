@@ -170,7 +170,7 @@ def _detector(source: Source | None, args: argparse.Namespace):
     _use_threads(args)
     backend = TorchBackend(build_network(network_of(source.deploy), source.weights, args.device))
     path = Path(args.model)
-    kind = 'auto' if path.is_dir() else 'hr' if source.bench and path.name != 'deploy.py' else 'lr'
+    kind = 'auto' if path.is_dir() else 'hr' if source.reduces and path.name != 'deploy.py' else 'lr'
     return Detector.of(source.describe(), backend, reduce_hr, args.input or kind)
 
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from ..chain.detector import pad_divisor
 from ..chain.keys import DONE_BY_THE_CHAIN, RUNNER_KEYS
 from ..chain.task import TASKS
 from ..chain.values import check_options, check_options_of_one
+from ..data.reduction import parse_ratio
 from ..errors import ConfigError
 from ..io.read import check_classes
 from ..io.state import load_into
@@ -58,6 +60,15 @@ class Network:
     def knows_hr(self) -> bool:
         """Whether the pipeline tells HR pixels: it reduces HR images, rather than reading LR ones."""
         return any(bare_type(transform) == 'ReduceResolution' for transform in self.pipeline)
+
+    @property
+    def second_camera(self) -> tuple[str, Fraction] | None:
+        """(`lr_prefix`, ratio) where the pipeline takes a second camera's LR files in the place of reduced HR ones."""
+        for transform in self.pipeline:
+            prefix, ratio = transform.get('lr_prefix'), parse_ratio(transform.get('ratio', 1))
+            if bare_type(transform) == 'ReduceResolution' and prefix and ratio != 1:
+                return prefix, ratio
+        return None
 
 
 @dataclass(frozen=True)

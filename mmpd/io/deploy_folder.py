@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mmdet.registry import DATASETS
 from mmengine.config import Config
 
 from ..chain.datasets import innermost
+from ..data.second_camera import lr_file
 from ..errors import ConfigError, DataError
 from ..nested import bare_type
 from ..runtime.description import FILE, Description, read_description
@@ -37,6 +39,27 @@ class Source:
     weights: Path
     train: dict | None = None
 
+    @property
+    def reduces(self) -> bool:
+        """Whether it is shown HR images, which are reduced as in `bench`; else native LR ones, as in `deploy`: where
+        `bench` is not known, or takes the files of a second camera."""
+        return self.bench is not None and self._lr_prefix is None
+
+    @property
+    def _lr_prefix(self) -> str | None:
+        from ..evaluation.measure import network_of
+
+        camera = network_of(self.bench).second_camera if self.bench else None
+        return camera[0] if camera else None
+
+    def files(self, dataset: dict) -> list[str]:
+        """The image files of a data set that the network is shown."""
+        built = DATASETS.build(dataset)
+        built.full_init()
+        named = [built.get_data_info(index)['img_path'] for index in range(len(built))]
+        prefix = self._lr_prefix
+        return [str(lr_file(path, prefix)) for path in named] if prefix else named
+
     def describe(self) -> Description:
         """What the runtime must know.
 
@@ -44,7 +67,7 @@ class Source:
             ConfigError: no detector, or a pipeline with a step that the runtime does not do.
         """
         classes = dataset_meta(load_checkpoint(self.weights)).get('classes') or _classes(self.deploy)
-        return describe(self.name, self.deploy, self.bench, classes)
+        return describe(self.name, self.deploy, self.bench if self.reduces else None, classes)
 
 
 def find_source(

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmdet.registry import DATASETS
 from mmengine.registry import init_default_scope
 
 from ..errors import CheckpointError, ConfigError, DataError
@@ -88,7 +87,7 @@ def export(
     named = list(images) if images is not None else test_images(source)[:CHECK_IMAGES]
     if not named:
         raise DataError('no image to compare on: the test set is empty, give --images')
-    network = network_of(source.bench or source.deploy)
+    network = network_of(source.bench if source.bench and source.reduces else source.deploy)
     model = build_network(network, source.weights, 'cpu')
     description = source.describe()
     if fixed:
@@ -134,7 +133,7 @@ def export(
 
 
 def _open(file: Path, source: Source) -> Detector:
-    return Detector(file, torch.get_num_threads(), source='hr' if source.bench else 'lr')
+    return Detector(file, torch.get_num_threads(), source='hr' if source.reduces else 'lr')
 
 
 def prove(
@@ -164,9 +163,7 @@ def test_images(source: Source) -> list[str]:
     """Image files of the source's own test set, in its order."""
     config = network_of(source.bench or source.deploy).config
     init_default_scope(config.get('default_scope', 'mmdet'))
-    dataset = DATASETS.build(config.test_dataloader.dataset)
-    dataset.full_init()
-    return [dataset.get_data_info(index)['img_path'] for index in range(len(dataset))]
+    return source.files(config.test_dataloader.dataset)
 
 
 def write_onnx(model: Any, description: Description, file: Path, simplify: bool = True) -> None:

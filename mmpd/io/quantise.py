@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from mmdet.registry import DATASETS
 from mmengine.registry import init_default_scope
 
 from ..chain.datasets import innermost
@@ -43,7 +42,7 @@ def quantise(source: Source, exported: Exported, images: Sequence[str | Path]) -
     """
     import onnx
 
-    detector = Detector(exported.onnx, exported.latencies[-1].threads, source='hr' if source.bench else 'lr')
+    detector = Detector(exported.onnx, exported.latencies[-1].threads, source='hr' if source.reduces else 'lr')
     target = exported.onnx.with_suffix('.int8.onnx')
     write_int8(exported.onnx, target, _inputs(detector, detector.that_fit(images)))
     save_onnx(onnx.load(target), dataclasses.replace(detector.description, onnx=target.name), target)
@@ -85,7 +84,7 @@ def side_by_side(source: Source, exported: Exported, others: Mapping[str, Path])
     config, threads = source.bench or source.deploy, exported.latencies[-1].threads
     images, found = test_images(source)[:30], []
     for name, file in {'fp32': exported.onnx, **others}.items():
-        one = Detector(file, threads, source='hr' if source.bench else 'lr')
+        one = Detector(file, threads, source='hr' if source.reduces else 'lr')
         prepared = [one.prepare(path) for path in one.that_fit(images)]
         time = latency(name, one.backend, prepared, threads)
         found.append(Precision(name, measure_detector(one, config).metrics, time, file.stat().st_size))
@@ -113,7 +112,5 @@ def training_images(source: Source) -> list[str]:
             'int8 is calibrated on training images, and only a stage folder or a chain config names them: give one'
         )
     init_default_scope(source.deploy.get('default_scope', 'mmdet'))
-    dataset = DATASETS.build(innermost(source.train))
-    dataset.full_init()
-    step = max(1, len(dataset) // CALIBRATION_IMAGES)
-    return [dataset.get_data_info(index)['img_path'] for index in range(0, len(dataset), step)][:CALIBRATION_IMAGES]
+    files = source.files(innermost(source.train))
+    return files[:: max(1, len(files) // CALIBRATION_IMAGES)][:CALIBRATION_IMAGES]

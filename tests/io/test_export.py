@@ -1,16 +1,22 @@
 """The exported file finds what stock mmdet finds, or there is no file."""
 
+import dataclasses
 import json
 import subprocess
 import sys
 from pathlib import Path
 
 from mmpd.chain.chain import read_chain
+from mmpd.data.voc.annotation import VOCObject, write_voc_xml
 from mmpd.errors import CheckpointError, ConfigError, DataError
+from mmpd.evaluation.deployed import measure_detector
+from mmpd.evaluation.measure import measure, network_of
+from mmpd.evaluation.predict import Predictor
 from mmpd.io import export as export_module
 from mmpd.io.deploy_folder import find_source, read_pipeline
 from mmpd.io.export import export
 from mmpd.io.onnx_graph import DetectorGraph
+from mmpd.io.quantise import training_images
 from mmpd.runtime import Detector
 from mmpd.runtime.backends import OpenVinoBackend
 from tests.io.stage_folder import write_stage
@@ -61,6 +67,32 @@ def test_a_backbone_that_fixes_its_size_needs_fixed(tmp_path) -> None:
     assert not list((tmp_path / 'out').glob('*onnx*'))
     result = export(find_source(stage), tmp_path / 'out', fixed=True, simplify=False)
     assert result.agreement.holds and Detector(result.folder).backend.fixed == (32, 32)
+
+
+def test_a_student_of_a_second_camera_is_compared_and_measured_on_its_files(tmp_path) -> None:
+    """The runtime reduced the HR files, which are other pixels, so there was no export."""
+    config = toy_chain(tmp_path, **{'data.lr_prefix': '../LR'})
+    (tmp_path / 'voc/LR').mkdir()
+    for file in (tmp_path / 'voc/JPEGImages').iterdir():
+        brighter = cv2.add(cv2.resize(cv2.imread(str(file)), (32, 24), interpolation=cv2.INTER_AREA), (9, 9, 9, 0))
+        cv2.imwrite(str(tmp_path / 'voc/LR' / file.name), brighter)
+    stage = write_stage(read_chain(config), tmp_path)
+    source = dataclasses.replace(find_source(stage), train=config.data.train)
+    assert all('/LR/' in file for file in (*export_module.test_images(source), *training_images(source)))
+    result = export(source, tmp_path / 'out', simplify=False)
+    assert result.agreement.holds and result.agreement.images == 2
+    bench = Config.fromfile(stage / 'bench.py')
+    predict = Predictor(network_of(bench), stage / 'student_best.pth')
+    for name in ('test_0', 'test_1'):  # what it finds is there
+        found = predict(tmp_path / f'voc/JPEGImages/{name}.png')
+        best = zip(found.boxes[:3].round().astype(int).tolist(), found.labels, strict=False)
+        objects = [VOCObject(CLASSES[label], (x1 + 1, y1 + 1, x2, y2)) for (x1, y1, x2, y2), label in best]
+        write_voc_xml(tmp_path / f'voc/Annotations/{name}.xml', f'{name}.png', (64, 48), objects)
+    expected = measure(bench, stage / 'student_best.pth').metrics
+    assert expected['AP50'] > 0.5
+    assert measure_detector(Detector(result.folder), bench).metrics == pytest.approx(expected, abs=1e-3)
+    with pytest.raises(ConfigError, match='native LR images'):
+        Detector(result.folder, source='hr')([tmp_path / 'voc/JPEGImages/test_0.png'])
 
 
 def test_images_that_do_not_fit_into_the_one_size_are_left_out_and_counted(exported, tmp_path) -> None:
