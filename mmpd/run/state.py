@@ -39,19 +39,22 @@ def state_of(folder: Path, name: str, config: Config) -> State:
             guide; says which keys differ.
     """
     finished = finished_checkpoint(folder)
-    if finished and is_of(config, read_json(folder / 'done.json').get('fingerprint')):
+    done, begun = read_json(folder / 'done.json'), read_json(folder / 'begun.json')
+    if finished and is_of(config, done.get('fingerprint')):
         return State(finished=finished)
     newest = latest_intact(folder)
-    begun = read_json(folder / 'begun.json')
     if newest is None and not finished:
         return State()
     if not finished and ('fingerprint' not in begun or is_of(config, begun['fingerprint'])):
         return State(resume_from=str(newest), longer=_epoch(newest) <= begun.get('longer_from', -1))
     dumped = folder / f'{name}.py'
     old = Config.fromfile(dumped) if dumped.is_file() else None
-    if old is not None and newest is not None and _is_longer(old, config):
+    longer = old is not None and newest is not None and _is_longer(old, config)
+    recorded = (done if finished else begun).get('fingerprint')
+    if old is not None and longer and (old.work_dir != config.work_dir or is_of(old, recorded)):
         return State(resume_from=str(newest), longer=True)
-    changed = differences(old, config) if old is not None else []
+    # what differs beside the length; nothing: the content of files that the config names, where they did not move
+    changed = differences(old, config) if old is not None and not longer else []
     why = '; '.join(changed) or 'its guide, the file that it starts from, or its data set has other content'
     instead = (
         ''

@@ -68,6 +68,23 @@ def test_a_shorter_schedule_is_another_config(tmp_path):
         run_stages(teacher(tmp_path, 1), tmp_path / 'work', announce=False)
 
 
+def test_a_longer_schedule_from_other_weights_is_another_training(tmp_path):
+    run_stages(teacher(tmp_path, 1), tmp_path / 'first', announce=False)
+    start = tmp_path / 'start.pth'
+    shutil.copy(tmp_path / 'first/teacher/teacher_best.pth', start)
+
+    def longer(epochs: int) -> None:
+        config = toy_chain(tmp_path, epochs=epochs, **{'stages.teacher.init_from': str(start)})
+        config.stages = dict(teacher=config.stages.teacher)
+        run_stages(read_chain(config), tmp_path / 'work', announce=False)
+
+    longer(1)
+    longer(2)
+    shutil.copy(tmp_path / 'work/teacher/teacher_best.pth', start)
+    with pytest.raises(ConfigError, match='the file that it starts from'):
+        longer(3)
+
+
 def test_only_the_length_of_a_longer_schedule_may_differ(tmp_path):
     def made(epochs: int, **schedule):
         chain = read_chain(toy_chain(tmp_path, epochs=epochs, schedule=schedule))
