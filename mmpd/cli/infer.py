@@ -132,7 +132,7 @@ def _writer(source: Source | None, args: argparse.Namespace) -> Writer | None:
 
 def _write(writer: Writer, items: Iterable[Item], out_dir: str, tell: Callable, console: Any, skipped: int) -> int:
     """Write `<out_dir>/<name>.png` of each image; returns 1 where one was skipped."""
-    import cv2
+    from ..runtime.images import write_image
 
     for item in items:
         problem = None
@@ -141,7 +141,7 @@ def _write(writer: Writer, items: Iterable[Item], out_dir: str, tell: Callable, 
             result = writer(image)
             target = Path(out_dir, f'{item.name}.png')
             target.parent.mkdir(parents=True, exist_ok=True)
-            cv2.imwrite(str(target), result[..., ::-1])
+            write_image(target, result)
             console.print(
                 f'{item.name}.png: {image.shape[1]}×{image.shape[0]} → {result.shape[1]}×{result.shape[0]}',
                 markup=False,

@@ -76,6 +76,19 @@ def read_image(path: str | Path) -> np.ndarray:
     return np.ascontiguousarray(image[..., ::-1])
 
 
+def write_image(path: Path, image: np.ndarray) -> None:
+    """An RGB image as a file of the format that its name says.
+
+    Raises:
+        DataError: it could not be written; says why (cv2.imwrite returns False, or True where the disk was full).
+    """
+    _, encoded = cv2.imencode(path.suffix, image[..., ::-1])
+    try:
+        path.write_bytes(encoded.tobytes())
+    except OSError as error:
+        raise DataError(f'{path} could not be written: {error.strerror or error}') from error
+
+
 def prepare(
     image: np.ndarray, description: Description, source: str = 'auto', reduce: Reduce | None = None
 ) -> Prepared:

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from .detector import Prediction
+from .images import write_image
 from .inputs import Item
 
 # Told apart with any colour vision, and on light and dark ground (the Okabe-Ito palette without black), RGB.
@@ -49,7 +50,7 @@ class Pictures(Writer):
     """`pictures/<name>.png`: the image with its boxes."""
 
     def add(self, item: Item, image: np.ndarray, found: Prediction) -> None:
-        cv2.imwrite(str(self.file(item, '.png')), draw(image, found, self.name_of)[..., ::-1])
+        write_image(self.file(item, '.png'), draw(image, found, self.name_of))
 
 
 class Coco(Writer):

@@ -224,6 +224,15 @@ def test_boxes_end_where_the_file_ends(tmp_path) -> None:
     assert (tmp_path / 'yolo/a.txt').read_text() == '0 0.500000 0.500000 1.000000 1.000000 0.900000\n'
 
 
+def test_a_picture_that_cannot_be_written_is_an_error(detector, tmp_path) -> None:
+    """cv2.imwrite only returns False on a full disk."""
+    pictures = tmp_path / 'out/pictures'
+    pictures.mkdir(parents=True)
+    (pictures / 'a.png').symlink_to('/dev/full')
+    with pytest.raises(DataError, match=r'a\.png could not be written: No space left on device'):
+        infer(detector, find_inputs([str(write(tmp_path / 'a.png'))]).items(), tmp_path / 'out')
+
+
 def test_json_names_are_text(tmp_path) -> None:
     detector = Detector.of(description(classes=('Katze', 'Hündin')), BrightSpots(), None)
     infer(detector, find_inputs([str(write(tmp_path / 'ä.png'))]).items(), tmp_path, ['coco'])
