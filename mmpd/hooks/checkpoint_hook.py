@@ -121,6 +121,8 @@ class AtomicCheckpointHook(CheckpointHook):
         resumed = start > 0 and newest.is_file()
         if self.save_best and self.best_ckpt_path:  # the work dir may have been moved since
             self.best_ckpt_path = os.path.join(self.out_dir, os.path.basename(self.best_ckpt_path))
+            if not os.path.isfile(self.best_ckpt_path):
+                self._forget_best(runner, start)
         if is_main_process():
             self._set_aside_newer(runner, start)
             if resumed:
@@ -132,6 +134,17 @@ class AtomicCheckpointHook(CheckpointHook):
         if resumed:
             self.last_ckpt = str(newest)
             self._catch_up_validation(runner)
+
+    def _forget_best(self, runner: Runner, start: int) -> None:
+        """Where a better one of epochs that are to be run again (the newest checkpoint is damaged) took the best one's
+        place, the best is chosen anew: its score would be that of a file which is gone."""
+        steps = [re.search(r'_(\d+)\.pth$', path.name) for path in self._other_bests()]
+        if not any(step and int(step[1]) > start for step in steps):
+            return
+        runner.logger.warning(f'{self.best_ckpt_path} is gone: the best checkpoint is chosen among those to come')
+        self.best_ckpt_path = None
+        for key in ('best_ckpt', 'best_score'):
+            runner.message_hub.pop_info(key)
 
     def _set_aside_newer(self, runner: Runner, start: int) -> None:
         for step, path in step_files(self.out_dir):
@@ -195,12 +208,14 @@ class AtomicCheckpointHook(CheckpointHook):
                 path.unlink()
 
     def _drop_older_best(self) -> None:
+        for path in self._other_bests():
+            path.unlink()
+
+    def _other_bests(self) -> list[Path]:
         """Every other best file of this metric, so also one that a killed run left behind."""
         best = Path(str(self.best_ckpt_path))
         metric = re.sub(r'(epoch|iter)_\d+\.pth$', '', best.name)
-        for path in best.parent.glob(f'{glob.escape(metric)}*.pth'):
-            if path.name != best.name:
-                path.unlink()
+        return [path for path in best.parent.glob(f'{glob.escape(metric)}*.pth') if path.name != best.name]
 
     def _plain(self, which: str) -> Path:
         return Path(self.out_dir) / f'{self.stage}_{which}.pth'

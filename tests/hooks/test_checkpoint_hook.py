@@ -202,6 +202,20 @@ def test_a_damaged_newest_checkpoint_is_set_aside_and_the_one_before_is_used(mak
     load_checkpoint(newest)
 
 
+def test_the_best_of_epochs_that_are_run_again_does_not_stay(make_runner, toy_metric, tmp_path):
+    """Epoch 3, the best, is damaged and worse when it is run again (on a GPU): score and file are of one network."""
+    toy_metric.scores = {1: 0.5, 2: 0.1, 3: 0.9}
+    make_runner().train()
+    (tmp_path / 'run/epoch_3.pth').write_bytes(b'damaged')
+    toy_metric.scores = {2: 0.1, 3: 0.2}
+    runner = make_runner(resume=True)
+    runner.train()
+    best = load_checkpoint(tmp_path / 'run/student_best.pth')
+    assert names(tmp_path / 'run')[0] == 'best_toy_AP_epoch_3.pth'
+    assert best['meta']['best_score'] == runner.message_hub.get_info('best_score') == 0.2
+    assert_equal(best['state_dict'], runner.model.student.state_dict())
+
+
 def test_a_fresh_run_is_not_mistaken_for_the_one_before_in_its_folder(make_runner, tmp_path):
     make_runner(epochs=3).train()
     fresh = make_runner(epochs=3)
