@@ -120,9 +120,10 @@ def _channels(score: Tensor, classes: int) -> int:
 
 
 def _batch(model: Any, setting: Setting, options: BenchOptions) -> dict[str, Any]:
-    """Noise at both sizes, and boxes of 16 HR pixels to half the side, evenly in log size."""
-    ratio = float(model.alignment.ratio)
-    small = math.ceil(setting.side / ratio)
+    """Noise at both sizes, padded as a training pads a pair, and boxes of 16 HR pixels to half the side, evenly in log
+    size."""
+    ratio, divisor = float(model.alignment.ratio), model.data_preprocessor.divisor
+    small = math.ceil(setting.side / ratio / divisor) * divisor
     generator = torch.Generator().manual_seed(0)
     hr, lr = (
         torch.randn(setting.batch, 3, side, side, generator=generator).to(options.device)

@@ -107,6 +107,16 @@ def test_growth_keeps_the_share_of_sure_locations_whatever_the_classes(tmp_path)
     assert (tmp_path / 'growth.png').stat().st_size > 1000 and growth_table(result).row_count == 4
 
 
+def test_growth_pads_its_batches_as_a_training_does(tmp_path):
+    """At 3/2 a side of 160 gave 160 beside 107, and networks that need multiples of 32 met a side of 80 at ratio 2."""
+    for ratio, divisor, sides in (('3/2', 1, (162, 108)), (2, 32, (192, 96))):
+        padded = dict(data_preprocessor=dict(pad_size_divisor=divisor))
+        chain = toy_chain(tmp_path, ratio=ratio, **{'stages.student.overrides': padded})
+        model = growth._model(read_chain(chain).stages['student'], 3)
+        inputs = growth._batch(model, Setting(160, 1, 3, 2), BenchOptions())['inputs']
+        assert tuple(inputs[size].shape[-1] for size in ('hr', 'lr')) == sides
+
+
 def test_the_time_to_the_first_iteration_is_that_of_the_command(tmp_path):
     toy_chain(tmp_path).dump(tmp_path / 'chain.py')
     first = first_iteration([str(tmp_path / 'chain.py')])
