@@ -147,7 +147,8 @@ def describe(name: str, deploy: Config, bench: Config | None, classes: Sequence[
         raise ConfigError(f'{name} is of the task {deploy.default_scope}: only detectors can be deployed this way')
     size, _, _ = read_pipeline(_pipeline(deploy))
     hr_size, ratio, reduction = read_pipeline(_pipeline(bench)) if bench else (None, '1', 'area')
-    cfg = deploy.model.test_cfg.get('rcnn') or deploy.model.test_cfg
+    cfg = deploy.model.get('test_cfg') or {}
+    cfg = cfg.get('rcnn') or cfg
     return Description(
         name=name,
         classes=tuple(classes),

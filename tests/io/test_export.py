@@ -231,6 +231,14 @@ def test_a_pipeline_that_the_runtime_does_not_do_is_refused() -> None:
             read_pipeline([step])
 
 
+def test_a_detector_without_test_cfg_is_described(exported) -> None:
+    """Else its chain would end with an error behind the stage's training."""
+    source = find_source(exported[0])
+    del source.deploy.model['test_cfg']
+    told = source.describe()
+    assert (told.score_threshold, told.iou_threshold, told.max_per_image) == (0, 1, 100)
+
+
 def test_the_folder_of_a_chain_is_told_apart_from_those_of_its_stages(tmp_path) -> None:
     for stage in ('assistant', 'student'):
         (tmp_path / stage).mkdir()
