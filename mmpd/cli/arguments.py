@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from mmengine.config import Config
 
 
+_HOLDS_DICT = re.compile(r'dict\(|{|[\[(].*(\bdict\(|{)', re.DOTALL)
+"""A dict, or a list that holds one; text with a brace in it, a path say, is text."""
+
+
 def add_options(parser: argparse.ArgumentParser) -> None:
     """`--cfg-options key=value …`, kept as text until mmengine is imported."""
     parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='merged into the config')
@@ -65,7 +69,7 @@ def options(words: list[str]) -> dict[str, Any]:
         if '=' not in word:
             raise ConfigError(f'--cfg-options {word!r}: write KEY=VALUE, e.g. ratio=4')
     pairs = dict(word.split('=', 1) for word in words)
-    dicts = {key: _literal(key, value) for key, value in pairs.items() if re.search(r'\bdict\(|{', value)}
+    dicts = {key: _literal(key, value) for key, value in pairs.items() if _HOLDS_DICT.match(value)}
     plain = [f'{key}={value}' for key, value in pairs.items() if key not in dicts]
     if not plain:
         return dicts

@@ -85,6 +85,10 @@ def test_options_may_hold_dicts_as_a_config_writes_them():
     }
 
 
+def test_an_option_with_braces_in_its_text_stays_text():
+    assert options(['data_root=/data/{a}/voc', 'ratio=4']) == {'data_root': '/data/{a}/voc', 'ratio': 4}
+
+
 @pytest.mark.parametrize(
     'value', ["dict(type=open('f'))", '{name}', "[dict(type='A'", "dict('A')", '{[]: 1}', 'f(1,2)']
 )
