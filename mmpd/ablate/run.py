@@ -23,6 +23,9 @@ from ..run.live import Show
 from ..run.stages import run_stages
 from ..run.state import finished_checkpoint
 
+GROUPS = 20
+"""Groups of images that are left out one by one: enough for a standard error that is itself known to a sixth."""
+
 SHARED = ('teacher', 'assistant')
 """Stages that all seeds may share."""
 
@@ -101,10 +104,12 @@ def run_row(
     checkpoint = run_stages(chain, folder, only=row, show=show)[row]
     done_file = folder / row / 'done.json'
     done = json.loads(done_file.read_text()) if done_file.is_file() else {}
-    metrics, per_class = result.get('metrics', {}), result.get('per_class', {})
+    metrics, per_class, without = (result.get(key, {}) for key in ('metrics', 'per_class', 'without'))
+    config = bench_config(stage)
+    config.test_evaluator.groups = GROUPS
     for split in wanted:
-        measured = measure(bench_config(stage), checkpoint, split)
-        metrics[split], per_class[split] = measured.metrics, measured.per_class
+        measured = measure(config, checkpoint, split)
+        metrics[split], per_class[split], without[split] = measured.metrics, measured.per_class, measured.without
     result = dict(
         row=row,
         seed=seed,
@@ -120,6 +125,7 @@ def run_row(
         discriminator=discriminator_means(folder / row),
         metrics=metrics,
         per_class=per_class,
+        without=without,
     )
     out_dir.mkdir(parents=True, exist_ok=True)
     write_atomic(json.dumps(result, indent=1).encode(), path)

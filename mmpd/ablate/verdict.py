@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
+import numpy as np
+
 from ..run.seeds import mean_sd
 from .rows import CONTROLS
 
@@ -23,7 +25,8 @@ def row_means(results: Iterable[dict], split: str, metric: str) -> dict[str, tup
 def verdict(results: Sequence[dict], split: str, metric: str) -> str:
     """The distilled student against the honest control, the stronger of the two plain rows, in a sentence or three.
 
-    A difference counts when it is more than two standard errors of the two means; of single seeds, more than a point.
+    A difference counts when it is more than two standard errors, those of the seeds and of the images together; of
+    single seeds, whose spread is not known, more than a point and the error of the images.
     """
     rows = row_means(results, split, metric)
     controls = [row for row in CONTROLS if row in rows]
@@ -33,14 +36,18 @@ def verdict(results: Sequence[dict], split: str, metric: str) -> str:
     (student, sd, seeds), (plain, plain_sd, plain_seeds) = rows['student'], rows[control]
     gain = 100 * (student - plain)
     if min(seeds, plain_seeds) > 1:
-        doubt, certain = 200 * math.sqrt(sd**2 / seeds + plain_sd**2 / plain_seeds), 'two standard errors: '
-        certain += f'{doubt:.1f}'
+        doubt = 200 * math.sqrt(sd**2 / seeds + plain_sd**2 / plain_seeds)
+        known = f'two standard errors of the seeds: {doubt:.1f}'
     else:
-        doubt, certain = 1.0, 'one seed: no spread known'
+        doubt, known = 1.0, 'one seed: no spread known'
+    of_images = error_of_the_images(results, ('student', control), split) if metric == 'AP' else None
+    if of_images is not None:
+        doubt = math.hypot(doubt, 200 * of_images)
+        known += f'; two standard errors of the images: {200 * of_images:.1f}'
     pays = 'Distillation pays here' if gain > doubt else 'Distillation does not pay here' if gain < -doubt else None
     text = (
-        f'{pays or "No difference that these seeds could show"}: student {100 * student:.1f} {metric} against '
-        f'{100 * plain:.1f} of {control}, {gain:+.1f} points on {split} ({certain}).'
+        f'{pays or "No difference that these seeds and images could show"}: student {100 * student:.1f} {metric} '
+        f'against {100 * plain:.1f} of {control}, {gain:+.1f} points on {split} ({known}).'
     )
     missing = [row for row in CONTROLS if row not in rows]
     if missing:
@@ -55,3 +62,20 @@ def verdict(results: Sequence[dict], split: str, metric: str) -> str:
             'Train the guides longer, or give trained ones as stages.assistant.checkpoint.'
         )
     return text
+
+
+def error_of_the_images(results: Iterable[dict], pair: tuple[str, str], split: str) -> float | None:
+    """Standard error of the difference of two rows' mean APs by the choice of the split's images; None where a row was
+    measured without groups, or on too few images.
+
+    Delete-a-group jackknife over `without` of the rows, each row's mean over its seeds: both rows see the same images,
+    so what makes an image hard for both cancels out.
+    """
+    measured = [
+        [found for result in results if result['row'] == row and (found := result.get('without', {}).get(split))]
+        for row in pair
+    ]
+    if not all(measured):
+        return None
+    ours, theirs = (np.mean(seeds, axis=0) for seeds in measured)
+    return float(np.sqrt((len(ours) - 1) * np.var(ours - theirs)))

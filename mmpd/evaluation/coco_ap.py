@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 
 import numpy as np
@@ -33,9 +34,10 @@ class _DifficultCOCOeval(COCOeval):
 
 
 def coco_ap(
-    results: list[dict], num_classes: int, ignored: str = 'difficult'
-) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-    """COCO-style AP of the set (`AP`, `coco_AP50`, `AP75`, `AP_<size>`, `gt_<size>`), and `AP` per class.
+    results: list[dict], num_classes: int, ignored: str = 'difficult', groups: int = 0
+) -> tuple[dict[str, float], dict[str, np.ndarray], list[float]]:
+    """COCO-style AP of the set (`AP`, `coco_AP50`, `AP75`, `AP_<size>`, `gt_<size>`), `AP` per class, and the set's AP
+    without one group of images after the other (image i is in group i mod `groups`; a set of fewer images has none).
 
     Args:
         ignored: what the objects with `gt_ignore` are: VOC's 'difficult' (matched by IoU), or COCO's 'crowd' (matched
@@ -67,7 +69,22 @@ def coco_ap(
         metrics[f'gt_{size}'] = float(sum(not gt['iscrowd'] and low <= gt['area'] < high for gt in truth))
     absent = np.isnan(precision[..., 0]).all(axis=(0, 1))
     per_class = np.where(absent, np.nan, np.nan_to_num(precision[..., 0]).mean(axis=(0, 1)))
-    return metrics, {'AP': per_class}
+    without = [_ap_without(evaluation, group, groups) for group in range(groups)] if len(results) >= groups else []
+    return metrics, {'AP': per_class}, without
+
+
+def _ap_without(evaluation: COCOeval, group: int, groups: int) -> float:
+    """AP of the images that are not in the group; nothing is matched again."""
+    params = copy.copy(evaluation.params)
+    params.areaRng, params.areaRngLbl = params.areaRng[:1], params.areaRngLbl[:1]
+    kept = copy.copy(evaluation)
+    kept.evalImgs = [  # class × size × image; what is None is left out
+        None if index % len(params.imgIds) % groups == group else one for index, one in enumerate(evaluation.evalImgs)
+    ]
+    with contextlib.redirect_stdout(io.StringIO()):
+        kept.accumulate(params)
+    precision = kept.eval['precision'][..., 0]
+    return float(np.nanmean(np.where(precision < 0, np.nan, precision)))
 
 
 def _coco_annotations(results: list[dict]) -> tuple[list[dict], list[dict]]:

@@ -74,10 +74,12 @@ class Network:
 @dataclass(frozen=True)
 class Measurement:
     """Metrics of a network, as fractions 0..1 under their names without prefix ('AP50'); `per_class` as
-    `PDMetric.per_class` ({} for another task's metrics, and on every rank but the first)."""
+    `PDMetric.per_class` ({} for another task's metrics, and on every rank but the first); `without`: AP without one
+    group of images after the other, where `PDMetric.groups` asks for it."""
 
     metrics: dict[str, float]
     per_class: dict[str, dict[str, float]] = field(default_factory=dict)
+    without: list[float] = field(default_factory=list)
 
 
 def read_config(path: str | Path, options: dict | None = None) -> Config:
@@ -223,7 +225,8 @@ def measure(
         load_into(model, checkpoint)
         metrics = {key.rpartition('/')[2]: float(value) for key, value in runner.test().items()}
         found = [getattr(metric, 'per_class', {}) for metric in runner.test_loop.evaluator.metrics]
-    return Measurement(metrics, next(filter(None, found), {}))
+        without = [getattr(metric, 'without', []) for metric in runner.test_loop.evaluator.metrics]
+    return Measurement(metrics, next(filter(None, found), {}), next(filter(None, without), []))
 
 
 def _runner_config(network: Network, work_dir: str, launcher: str, show_dir: str | Path | None) -> Config:

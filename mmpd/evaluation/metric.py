@@ -42,6 +42,8 @@ class PDMetric(BaseMetric):
         ignored: what `ignored_instances` are: 'difficult' objects of VOC, or 'crowd' regions of COCO, which match by
             the share of the detection inside as pycocotools has it (in the COCO-style AP; the VOC AP knows no crowds).
             None: what `metainfo.ignored` of the data set says, else 'difficult'.
+        groups: the attribute `without` gets AP without one of so many groups of images after the other, which tells how
+            much of a difference is due to the choice of images (`mmpd.ablate.verdict`).
 
     Raises:
         DataError: the split holds no object; a prediction is NaN or Inf.
@@ -55,6 +57,7 @@ class PDMetric(BaseMetric):
         self,
         outfile: str | None = None,
         ignored: str | None = None,
+        groups: int = 0,
         collect_device: str = 'cpu',
         prefix: str | None = None,
     ) -> None:
@@ -63,7 +66,9 @@ class PDMetric(BaseMetric):
         super().__init__(collect_device=collect_device, prefix=prefix)
         self.ignored = ignored
         self.outfile = outfile
+        self.groups = groups
         self.per_class: dict[str, dict[str, float]] = {}
+        self.without: list[float] = []
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Keep boxes, labels, scores and the HR scale of each sample as NumPy arrays."""
@@ -85,7 +90,7 @@ class PDMetric(BaseMetric):
             self.results.append(result)
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
-        """All metrics; fills `per_class` and writes `outfile`."""
+        """All metrics; fills `per_class` and `without`, and writes `outfile`."""
         classes = list(self.dataset_meta['classes'])
         highest = max((int(r['labels'].max()) for r in results if len(r['labels'])), default=-1)
         if highest >= len(classes):
@@ -101,7 +106,7 @@ class PDMetric(BaseMetric):
         voc = voc_ap(results, len(classes))
         ignored = self.ignored or self.dataset_meta.get('ignored', 'difficult')
         ignored = ignored if isinstance(ignored, str) else ignored[0]  # mmengine takes a bare string for a file's name
-        coco, coco_per_class = coco_ap(results, len(classes), ignored)
+        coco, coco_per_class, self.without = coco_ap(results, len(classes), ignored, self.groups)
         self.per_class = {
             name: {'gt': int(counts[c]), **{key: float(values[c]) for key, values in {**voc, **coco_per_class}.items()}}
             for c, name in enumerate(classes)

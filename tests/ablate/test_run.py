@@ -13,13 +13,14 @@ from mmpd.ablate.run import (
     share_guides,
     val_curve,
 )
-from mmpd.ablate.verdict import row_means, verdict
+from mmpd.ablate.verdict import error_of_the_images, row_means, verdict
 from mmpd.chain.chain import read_chain
 from mmpd.chain.task import TASKS
 from mmpd.det.task import DetectionTask
 from mmpd.errors import ConfigError
 from tests.toys import toy_chain
 
+import numpy as np
 import pytest
 
 
@@ -128,6 +129,7 @@ def test_rows_run_end_to_end_and_are_reused(tmp_path):
     stored = json.loads(path.read_text())
     assert 0 <= stored['metrics']['val']['AP'] <= 1 and stored['epochs'] == 1
     assert stored['curve'] == {'1': pytest.approx(stored['metrics']['val']['AP'])}
+    assert stored['without'] == dict(val=[])  # the toy set has fewer images than groups
     before = path.stat().st_mtime_ns
     assert run_row(chain, 'student', tmp_path / 'work', out) == stored
     assert path.stat().st_mtime_ns == before
@@ -192,6 +194,39 @@ def test_verdict_compares_with_the_stronger_control(student, plain, init, answer
     import re
 
     assert re.search(answer, verdict(results, 'val', 'AP'))
+
+
+def grouped(row, seed, values):
+    """A row whose AP is the mean over groups of images of `values`."""
+    values = np.array(values)
+    without = (values.sum() - values) / (len(values) - 1)
+    return result(row, seed, float(values.mean())) | dict(without=dict(val=list(without)))
+
+
+def test_the_error_of_the_images_is_that_of_a_mean_of_paired_differences():
+    rng = np.random.default_rng(0)
+    hard, gains = rng.normal(0.4, 0.2, 20), rng.normal(0.02, 0.03, 20)
+    results = [grouped('student', 0, hard + gains), grouped('lr_init', 0, hard)]
+    error = error_of_the_images(results, ('student', 'lr_init'), 'val')
+    assert error == pytest.approx(np.std(gains, ddof=1) / np.sqrt(20))  # how hard an image is for both is no part of it
+    twice = [grouped('student', 1, hard + 2 * gains)]  # the mean of two seeds gains 1.5 × as much
+    assert error_of_the_images(results + twice, ('student', 'lr_init'), 'val') == pytest.approx(1.5 * error)
+    assert error_of_the_images(results, ('student', 'lr_init'), 'test') is None
+    assert error_of_the_images([*results[:1], result('lr_init', 0, 0.4)], ('student', 'lr_init'), 'val') is None
+
+
+def test_a_gain_that_other_images_could_take_back_is_no_verdict():
+    hard = np.linspace(0.1, 0.7, 20)
+    gains = np.where(np.arange(20) % 2, 0.2, -0.12)  # +4.0 points on the mean, and all over the place
+    plain = [grouped('lr_init', s, hard) for s in (0, 1)]
+    rows = [grouped('student', s, hard + gains + s / 1000) for s in (0, 1)] + plain
+    said = verdict(rows, 'val', 'AP')
+    assert said.startswith('No difference that these seeds and images') and '+4.0 points' in said
+    assert 'seeds: 0.1; two standard errors of the images: 7.3' in said
+    steady = [grouped('student', s, hard + 0.04) for s in (0, 1)] + plain
+    assert verdict(steady, 'val', 'AP').startswith('Distillation pays here')
+    old = [{key: value for key, value in row.items() if key != 'without'} for row in rows]
+    assert verdict(old, 'val', 'AP').startswith('Distillation pays here')
 
 
 def test_a_short_training_is_called_a_first_look():

@@ -281,3 +281,22 @@ def test_what_cannot_be_evaluated_is_refused():
         evaluate([sample([box], [(*box, float('nan'))])])
     with pytest.raises(ConfigError, match='class index 7.*num_classes'):
         evaluate([sample([box], [(0, 0, 20, 20, 7, 0.5)])])
+
+
+def test_ap_without_each_group_of_images_is_that_of_the_rest():
+    samples = random_samples(count=10)
+    metric = PDMetric(groups=4)
+    metric.dataset_meta = {'classes': CLASSES}
+    metric.process({}, samples)
+    metrics = metric.evaluate(len(samples))
+    rest = [[one for index, one in enumerate(samples) if index % 4 != group] for group in range(4)]
+    assert metric.without == pytest.approx([evaluate(some)['AP'] for some in rest])
+    assert len(set(metric.without)) == 4 and metrics == {f'pd/{k}': v for k, v in evaluate(samples).items()}
+
+
+def test_fewer_images_than_groups_say_nothing_of_the_choice_of_images():
+    metric = PDMetric(groups=4)
+    metric.dataset_meta = {'classes': CLASSES}
+    metric.process({}, random_samples(count=3))
+    metric.evaluate(3)
+    assert metric.without == []
