@@ -124,6 +124,8 @@ TESTED_BY = {
     'evaluation.deployed': 'io/test_export.py',
     'evaluation.timing': 'evaluation/test_cost_study.py',
     'evaluation.writers': 'sr/test_tools.py',
+    'io.onnx_file': 'io/test_export.py',
+    'io.proof': 'io/test_export.py',
     'progress': 'run/test_old_work_dir.py',
     'report.deploy': 'io/test_export.py',
     'report.figures': 'report/test_page.py',

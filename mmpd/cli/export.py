@@ -46,7 +46,8 @@ def run(args: argparse.Namespace) -> None:
 
     from .. import register  # noqa: F401
     from ..io.deploy_folder import find_source
-    from ..io.export import OPSET, export
+    from ..io.export import export
+    from ..io.onnx_file import OPSET
     from ..io.pack import pack_weights
     from ..io.quantise import quantise, side_by_side, training_images
     from ..report.deploy import export_table, precision_table

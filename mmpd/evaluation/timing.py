@@ -113,7 +113,7 @@ def _ready(net: Any, size: tuple[int, int], runtime: str, threads: int) -> Itera
 
 
 def _write_onnx(net: Any, size: tuple[int, int], file: Path) -> None:
-    from ..io.export import write_onnx
+    from ..io.onnx_file import write_onnx
     from ..runtime.description import Description
 
     nobody = Description('network', (), size, None, '1', 'area', 0.0, 1.0, 1, fixed=size)

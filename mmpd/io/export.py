@@ -4,46 +4,27 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import logging
 import shutil
-import time
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from mmengine.registry import init_default_scope
 
-from ..errors import CheckpointError, ConfigError, DataError
+from ..errors import DataError
 from ..evaluation.measure import network_of
 from ..evaluation.predict import Predictor, TorchBackend, build_network
-from ..runtime.backends import Raw, import_openvino
-from ..runtime.description import METADATA_KEY, PACKED_KEY, Description
+from ..runtime.backends import Raw
 from ..runtime.detector import Backend, Detector, Prediction
-from ..runtime.images import Prepared
-from .agreement import Agreement, Cuts, Found, compare
+from .agreement import Agreement
 from .deploy_folder import Source, write_description
-from .onnx_graph import DetectorGraph
+from .onnx_file import padded, write_onnx, write_openvino
+from .proof import Latency, latency, prove
 from .write import write_atomic
 
-OPSET = 17
 CHECK_IMAGES = 50
-INPUTS, OUTPUTS = ('images', 'sizes'), ('boxes', 'scores', 'labels')
-
-
-@dataclass(frozen=True)
-class Latency:
-    """Milliseconds of one image, network and NMS, without reading the file."""
-
-    name: str
-    median: float
-    p95: float
-    threads: int
-    images: int
 
 
 @dataclass(frozen=True)
@@ -91,7 +72,7 @@ def export(
     model = build_network(network, source.weights, 'cpu')
     description = source.describe()
     if fixed:
-        description = dataclasses.replace(description, fixed=_padded(description.size, model))
+        description = dataclasses.replace(description, fixed=padded(description.size, model))
     description = dataclasses.replace(
         description, onnx=f'{source.name}.onnx', weights=f'{source.name}.pth', config='deploy.py'
     )
@@ -136,141 +117,11 @@ def _open(file: Path, source: Source) -> Detector:
     return Detector(file, torch.get_num_threads(), source='hr' if source.reduces else 'lr')
 
 
-def prove(
-    detector: Detector, reference: Callable[[str | Path], Prediction], plain: Backend, paths: Sequence[str | Path]
-) -> tuple[Agreement, Agreement]:
-    """How an exported file agrees with PyTorch, one by one and in batches.
-
-    Raises:
-        CheckpointError: it does not; says in what.
-    """
-    agreements = check_files(detector, reference, paths), check_batches(detector, plain, paths)
-    if not (agreements[0].detections or agreements[0].odd or agreements[0].ties):
-        raise CheckpointError(
-            f'PyTorch finds nothing on {len(paths)} images, so the exported file cannot be compared with it and was '
-            f'deleted: train longer (least score of a detection: {detector.description.score_threshold:g})'
-        )
-    for what, result in zip(('one by one', 'in batches of two sizes'), agreements, strict=True):
-        if not result.holds:
-            raise CheckpointError(
-                f'the exported file does not find what PyTorch finds, so it was deleted. Images {what}: {result}. '
-                + ('' if detector.description.fixed else 'A backbone that fixes its input size (Swin) needs --fixed')
-            )
-    return agreements
-
-
 def test_images(source: Source) -> list[str]:
     """Image files of the source's own test set, in its order."""
     config = network_of(source.bench or source.deploy).config
     init_default_scope(config.get('default_scope', 'mmdet'))
     return source.files(config.test_dataloader.dataset)
-
-
-def write_onnx(model: Any, description: Description, file: Path, simplify: bool = True) -> None:
-    """Export a detector with its description inside.
-
-    Raises:
-        ConfigError: a package is missing, or the detector cannot be exported; says why.
-    """
-    try:
-        import onnx
-        import onnxslim
-    except ImportError as error:
-        raise ConfigError(f"{error.name} is not installed: pip install 'mmpd[export]'") from error
-    graph = DetectorGraph(model)
-    width, height = description.fixed or _padded(description.size, model)
-    count = 1 if description.fixed else 2
-    images = torch.randint(0, 256, (count, height, width, 3), dtype=torch.uint8, generator=torch.Generator())
-    sizes = torch.tensor([[height, width], [height - 1, width - 1]])[:count]
-    batch = {name: {0: 'batch'} for name in (*INPUTS, *OUTPUTS)}
-    batch['images'] |= {1: 'height', 2: 'width'}
-    with _quiet():
-        torch.onnx.export(
-            graph,
-            (images, sizes),
-            str(file),
-            dynamo=False,  # the NMS and the dynamic sizes are written for the tracer
-            opset_version=OPSET,
-            input_names=list(INPUTS),
-            output_names=list(OUTPUTS),
-            dynamic_axes=None if description.fixed else batch,
-        )
-    content = onnx.load(file)
-    if simplify:
-        content = onnxslim.slim(content)
-    save_onnx(content, description, file)
-
-
-def save_onnx(content: Any, description: Description, file: str | Path, packed: bool = False) -> None:
-    """Write a graph with its description inside, and whether its weights are packed (see `pack.py`)."""
-    import onnx
-
-    marks = {PACKED_KEY: '1'} if packed else {}
-    onnx.helper.set_model_props(content, {METADATA_KEY: description.to_json(), **marks})
-    onnx.checker.check_model(content)
-    onnx.save(content, file)
-
-
-def write_openvino(onnx: Path, description: Description, xml: Path) -> None:
-    """`xml` and, beside it, its weights, of an .onnx file; single precision, with the description inside.
-
-    Raises:
-        ConfigError: openvino is not installed.
-    """
-    module = import_openvino()
-    content = module.Core().read_model(str(onnx))
-    content.set_rt_info(description.to_json(), [METADATA_KEY])
-    module.save_model(content, str(xml), compress_to_fp16=False)
-
-
-def _padded(size: tuple[int, int], model: Any) -> tuple[int, int]:
-    divisor = model.data_preprocessor.pad_size_divisor
-    width, height = (-(-side // divisor) * divisor for side in size)
-    return width, height
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """The tracer warns of every shape that the graph handles on purpose."""
-    logger = logging.getLogger('torch.onnx')
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore')
-        yield
-    logger.setLevel(level)
-
-
-def check_files(
-    detector: Detector, reference: Callable[[str | Path], Prediction], paths: Sequence[str | Path]
-) -> Agreement:
-    """From file to boxes, one image at a time; the network's input must be equal to the pixel.
-
-    Raises:
-        CheckpointError: the runtime prepares an image in another way than the test pipeline.
-    """
-    pairs = []
-    for path in paths:
-        ours, theirs = detector([path])[0], reference(path)
-        if not np.array_equal(ours.seen, theirs.seen):
-            raise CheckpointError(f'the runtime gives the network other pixels of {path} than the test pipeline')
-        pairs.append((_found(theirs), _found(ours)))
-    return compare(pairs, cuts_of(detector.description))
-
-
-def check_batches(detector: Detector, reference: Backend, paths: Sequence[str | Path]) -> Agreement:
-    """Two images of different sizes as one batch (the second is cut to three quarters), up to 8 images; boxes in
-    pixels of the network."""
-    pairs = []
-    prepared = [detector.prepare(path).image for path in paths[:8]]
-    for first, second in zip(prepared[::2], prepared[1::2] or prepared, strict=False):
-        height, width = second.shape[:2]
-        batch = [first, second[: height * 3 // 4, : width * 3 // 4]]
-        pairs += [
-            (Found(*theirs), Found(*ours))
-            for theirs, ours in zip(reference(batch), detector.backend(batch), strict=True)
-        ]
-    return compare(pairs, cuts_of(detector.description))
 
 
 class FixedSize:
@@ -288,25 +139,3 @@ def _with_backend(detector: Detector, backend: Backend) -> Callable[[str | Path]
     other = copy.copy(detector)
     other.backend = backend
     return lambda path: other([path])[0]
-
-
-def _found(prediction: Prediction) -> Found:
-    return Found(prediction.boxes, prediction.scores, prediction.labels)
-
-
-def cuts_of(description: Description) -> Cuts:
-    return Cuts(description.score_threshold, description.iou_threshold, description.max_per_image)
-
-
-def latency(name: str, backend: Backend, images: Sequence[Prepared], threads: int, least: int = 30) -> Latency:
-    """Time of single images, each at least once and `least` times in all, after three that are not counted."""
-    arrays = [one.image for one in images]
-    for image in arrays[:3]:
-        backend([image])
-    seconds = []
-    for index in range(max(least, len(arrays))):
-        start = time.perf_counter()
-        backend([arrays[index % len(arrays)]])
-        seconds.append(time.perf_counter() - start)
-    median, p95 = (1000 * float(value) for value in np.percentile(seconds, (50, 95)))
-    return Latency(name, median, p95, threads, len(seconds))

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ..runtime.description import METADATA_KEY, Description
-from .export import save_onnx
+from .onnx_file import save_onnx
 
 PACKED_NODES = ('Conv', 'Gemm', 'MatMul')
 LEAST = 1024

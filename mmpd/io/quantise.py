@@ -16,7 +16,9 @@ from ..errors import ConfigError
 from ..evaluation.deployed import measure_detector
 from ..runtime.detector import Detector
 from .deploy_folder import Source
-from .export import Exported, Latency, latency, save_onnx, test_images
+from .export import Exported, test_images
+from .onnx_file import save_onnx
+from .proof import Latency, latency
 
 CALIBRATION_IMAGES = 100
 LAYERS = ('Conv', 'Gemm', 'Relu', 'Clip')

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from ..io.export import Latency
+from ..io.proof import Latency
 from ..io.quantise import Precision
 
 
