@@ -16,6 +16,7 @@ from mmcv.transforms import BaseTransform
 from mmdet.registry import DATASETS, TRANSFORMS
 from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
+from PIL import Image
 
 from ..data.data_report import DataReport
 from ..data.image_header import read_image_header
@@ -26,7 +27,8 @@ from .model import SRDataSample
 
 SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp')
 MARGIN = 4
-"""LR pixels around a patch that decide its LR pixels: bicubic reaches 2, Lanczos 3."""
+"""LR pixels around a patch that decide its LR pixels where the image is only made small: bicubic reaches 2, Lanczos 3.
+Steps of degradation (JPEG's blocks, noise, …) look at the whole image."""
 _GRAY = ('1', 'L')
 
 
@@ -41,7 +43,8 @@ class SRFolder(BaseDataset):
 
     Args:
         data_root: the folder.
-        sets: folders below it, each a set of its own in the metrics; () for `data_root` itself.
+        sets: folders below it, each a set of its own in the metrics ('Set5/HR' is called Set5_HR there); () for
+            `data_root` itself.
         repeat: samples (other crops) of each image in an epoch.
         split: (start, stop) of the images that are taken, in the order of their names: parts of one folder for
             training and validation.
@@ -68,9 +71,12 @@ class SRFolder(BaseDataset):
         super().__init__(data_root=data_root, **kwargs)
 
     def load_data_list(self) -> list[dict]:
+        root = Path(self.data_root)
+        # no slash in a name: what follows the last one is taken for a metric's name
+        folders = {Path(name).as_posix().replace('/', '_'): root / name for name in self.sets} or {root.name: root}
         found = [
-            dict(img_path=str(path), img_set=folder.name)
-            for folder in ([Path(self.data_root, name) for name in self.sets] or [Path(self.data_root)])
+            dict(img_path=str(path), img_set=name)
+            for name, folder in folders.items()
             for path in self._images(folder.expanduser())
         ]
         if self.split is not None:
@@ -114,8 +120,9 @@ class SRFolder(BaseDataset):
     def _problem(self, path: Path) -> str:
         """Why an image cannot be used; '' where it can."""
         header = read_image_header(path)
-        if header.mode in ('RGBA', 'LA', 'PA'):
-            return 'transparency'
+        with Image.open(path) as image:
+            if image.has_transparency_data:  # also one transparent colour (tRNS), of which the mode says nothing
+                return 'transparency'
         if header.mode.startswith('I') or _png_depth(path) > 8:
             return 'more than 8 bits a channel'
         if min(header.size) < self._least_side:
@@ -160,7 +167,8 @@ class AlignedPair(BaseTransform):
         ratio: s.
         operator: reduction operator, see `mmpd.data.reduction.REDUCTIONS`.
         patch: (width, height) of a random HR patch; None: the whole image. The patch is that of the whole image's LR
-            image to the last bit: it is reduced with a margin.
+            image to the last bit: it is reduced with a margin, or with the whole image where `operator` has steps of
+            degradation.
     """
 
     def __init__(
@@ -183,6 +191,7 @@ class AlignedPair(BaseTransform):
 
     def _crop(self, image: np.ndarray, scale: int, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
         """Random patch of `size` (h, w) in LR pixels: (HR patch, LR patch)."""
+        margin = max(image.shape) if '+' in self.operator else MARGIN
         outer, inner, patch = [], [], []
         for side, length in zip(image.shape[:2], size, strict=True):
             lr_side = side // scale
@@ -191,7 +200,7 @@ class AlignedPair(BaseTransform):
                     f'an image of {image.shape[1]}×{image.shape[0]} pixels is smaller than the HR patch {self.patch}'
                 )
             start = random.randint(0, lr_side - length)
-            first, last = max(start - MARGIN, 0), min(start + length + MARGIN, lr_side)
+            first, last = max(start - margin, 0), min(start + length + margin, lr_side)
             outer.append(slice(first * scale, last * scale))
             inner.append(slice(start - first, start - first + length))
             patch.append(slice(start * scale, (start + length) * scale))

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.registry import DefaultScope
+from PIL import Image
 
 
 @pytest.fixture(autouse=True)
@@ -40,6 +41,8 @@ def dirty_folder(root: Path) -> Path:
     cv2.imwrite(str(root / 'alpha.png'), rng.integers(0, 256, (30, 30, 4), dtype=np.uint8))
     cv2.imwrite(str(root / 'deep.png'), rng.integers(0, 2**16, (30, 30, 3), dtype=np.uint16))
     cv2.imwrite(str(root / 'deep_gray.png'), rng.integers(0, 2**16, (30, 30), dtype=np.uint16))
+    palette = Image.fromarray(rng.integers(0, 256, (30, 30, 3), dtype=np.uint8)).quantize(8)
+    palette.save(root / 'clear.png', transparency=0)  # one transparent colour: the mode stays 'P'
     (root / 'notes.txt').write_text('no image')
     (root / 'broken.png').write_bytes((root / '000.png').read_bytes()[:200])
     return root
@@ -56,7 +59,7 @@ def test_a_training_folder_counts_what_it_leaves_out(tmp_path: Path):
     assert dropped == {
         'no image file': ['notes.txt'],
         'unreadable': ['broken.png'],
-        'transparency': ['alpha.png'],
+        'transparency': ['alpha.png', 'clear.png'],
         'more than 8 bits a channel': ['deep.png', 'deep_gray.png'],
         'a side shorter than 16 pixels': ['002.png'],
     }
@@ -64,7 +67,7 @@ def test_a_training_folder_counts_what_it_leaves_out(tmp_path: Path):
     assert '3 images' in dataset.report.summary() and 'boxes' not in dataset.report.summary()
 
 
-@pytest.mark.parametrize('name', ['alpha.png', 'deep.png', 'deep_gray.png', 'broken.png'])
+@pytest.mark.parametrize('name', ['alpha.png', 'clear.png', 'deep.png', 'deep_gray.png', 'broken.png'])
 def test_a_test_folder_refuses_what_it_cannot_measure(tmp_path: Path, name: str):
     root = dirty_folder(tmp_path)
     for path in root.iterdir():
@@ -101,6 +104,13 @@ def test_a_split_and_repetitions_follow_the_order_of_names(tmp_path: Path):
     assert names == [['000', '001'] * 2, ['002', '003', '004'] * 2]
 
 
+def test_sets_that_end_in_the_same_folder_are_told_apart(tmp_path: Path):
+    for name in ('Set5/HR', 'Set14/HR'):
+        write_images(tmp_path / name, [(20, 20)])
+    dataset = SRFolder(str(tmp_path), sets=('Set5/HR', 'Set14/HR'), test_mode=True, pipeline=[])
+    assert [dataset.get_data_info(i)['img_set'] for i in range(2)] == ['Set5_HR', 'Set14_HR']
+
+
 def test_a_sample_is_a_function_of_seed_epoch_and_index(tmp_path: Path):
     write_images(tmp_path, [(40, 40)])
     dataset = SeededDataset(SRFolder(str(tmp_path), repeat=3, pipeline=patch_pipeline()))
@@ -111,7 +121,9 @@ def test_a_sample_is_a_function_of_seed_epoch_and_index(tmp_path: Path):
     assert not torch.equal(dataset[0]['inputs'], before)
 
 
-@pytest.mark.parametrize('operator', ['bicubic', 'area', 'lanczos', 'bilinear'])
+@pytest.mark.parametrize(
+    'operator', ['bicubic', 'area', 'lanczos', 'bilinear', 'blur:3+bicubic', 'area+bayer', 'area+noise:5+jpeg:60']
+)
 @pytest.mark.parametrize('ratio', [2, 3, 4])
 def test_a_patch_is_that_of_the_whole_images_lr_image(operator: str, ratio: int):
     rng = np.random.default_rng(1)

@@ -93,7 +93,7 @@ def test_lr_images_without_ground_truth_are_refused():
         SRMetric().process({}, [dict(pred_img=torch.zeros(3, 8, 8), img_path='lr.png')])
 
 
-PUBLISHED = {  # bicubic, Y: what MATLAB's imresize gives; Set14 differs by 0.09 on our copy
+PUBLISHED = {  # bicubic, Y: what MATLAB's imresize gives; not Set14, whose gray image has its own range there
     ('Set5', 2): (33.66, 0.9299),
     ('Set5', 3): (30.39, 0.8682),
     ('Set5', 4): (28.42, 0.8104),
