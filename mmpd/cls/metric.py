@@ -14,7 +14,8 @@ class PDAccuracy(BaseMetric):
     """`pd/top1`, `pd/top5` (where there are more than 5 classes) and `pd/mean_class`, as fractions 0..1.
 
     `mean_class` is the mean of the classes' own top-1: where one class has a third of the images, top-1 is mostly that
-    class. Equal scores rank in class order, so a network that scores everything alike is not taken for a perfect one.
+    class. Equal scores rank in class order, so a network that scores everything alike is not taken for a perfect one;
+    NaN ranks before all, so neither is one that has diverged.
 
     Attributes:
         choices: metrics by which a checkpoint can be chosen.
@@ -32,7 +33,7 @@ class PDAccuracy(BaseMetric):
         """Keep (label, rank of the label among the scores, number of classes) of each sample."""
         for sample in data_samples:
             scores, label = sample['pred_score'], int(sample['gt_label'])
-            rank = int((scores > scores[label]).sum() + (scores[:label] == scores[label]).sum())
+            rank = int((~(scores <= scores[label])).sum() + (scores[:label] == scores[label]).sum())
             self.results.append((label, rank, len(scores)))
 
     def compute_metrics(self, results: list[tuple[int, int, int]]) -> dict[str, float]:

@@ -178,6 +178,10 @@ def test_equal_scores_are_not_right_for_every_class():
     assert accuracy([[0.5, 0.5]] * 2, [0, 1])[0]['top1'] == 0.5
 
 
+def test_a_network_that_has_diverged_is_right_for_no_class():
+    assert accuracy([[float('nan')] * 2] * 2, [0, 1])[0]['top1'] == 0
+
+
 @pytest.mark.parametrize(('chosen', 'told'), [('pd/top-1', True), ('pd/AP50', True), ('pd/mean_class', False)])
 def test_a_metric_that_nothing_computes_chooses_no_checkpoint(tmp_path, chosen, told):
     stage = toy_chain(tmp_path, save_best=chosen, **{'data.num_classes': 3}).stages['teacher']
