@@ -95,7 +95,7 @@ def crop_window(
 
     Its side is `context` × the longest side of the box, but the context gives way before the square outgrows the
     image: real pixels beat repeated ones. It is centred on the box, then shifted into the image. Along an axis where
-    it is still larger than the image it is centred on the image, and `left` or `top` is negative.
+    it is still larger than the image it is centred on the image, and `left` or `top` is at most 0.
 
     Args:
         box: (x1, y1, x2, y2), half open.
@@ -155,7 +155,7 @@ def _cut_split(source: Path, target: Path, split: str, classes: list[str], optio
                 path = target / split / name / f'{info["img_id"]}_{number}.jpg'
                 _write_jpeg(path, cut(image, window, options.size))
                 crops[name] += 1
-                padded += min(window[:2]) < 0
+                padded += window[2] > min(info['width'], info['height'])
                 enlarged += window[2] < options.size
     return dict(images=len(dataset), crops=dict(crops), left_out=dict(left_out), padded=padded, enlarged=enlarged)
 

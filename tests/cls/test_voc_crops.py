@@ -99,6 +99,11 @@ def test_crops_show_the_object_and_nothing_is_lost_in_silence(source, tmp_path):
     assert red.sum() == pytest.approx(400, abs=20)
 
 
+def test_a_crop_one_pixel_over_the_border_counts_as_padded(tmp_path):
+    source = make_set(tmp_path / 'voc', {'train': {'a': [VOCObject('cat', (1, 1, HEIGHT + 1, 20))]}})
+    assert convert(source, tmp_path / 'crops', OPTIONS)['splits']['train']['padded'] == 1
+
+
 def test_every_split_has_every_class_folder(source, tmp_path):
     convert(source, tmp_path / 'crops', OPTIONS)
     assert sorted(path.name for path in (tmp_path / 'crops/test').iterdir()) == ['cat', 'dog']

@@ -66,6 +66,7 @@ def softnms(
     Returns:
         (K,) int64 indices into boxes, in the order of the first K rows of dets.
     """
+    boxes, scores = full_precision(boxes, scores)  # areas above 65504 are infinite in half precision
     remaining = torch.arange(len(boxes), device=boxes.device)
     scores = scores.clone()
     kept: list[Tensor] = []
@@ -91,6 +92,7 @@ def nms_match(dets: Tensor, iou_threshold: float) -> list[list[int]]:
     Returns:
         One list of indices for each kept box, best score first, within a group too.
     """
+    (dets,) = full_precision(dets)
     order = dets[:, 4].argsort(descending=True, stable=True)
     groups: list[list[int]] = []
     while order.numel():

@@ -83,6 +83,15 @@ def test_soft_nms_leaves_its_input_alone_and_takes_nothing():
     assert soft_nms(boxes[:0], scores[:0])[1].tolist() == []
 
 
+def test_large_boxes_in_half_precision():
+    """Their areas are no half numbers: every IoU would be NaN, and nothing be suppressed."""
+    boxes = torch.tensor([[0, 0, 500, 500], [4, 4, 504, 504], [600, 0, 700, 100]]).half()
+    scores = torch.tensor([0.9, 0.8, 0.7]).half()
+    dets, kept = soft_nms(boxes, scores, 0.5, method='naive')
+    assert kept.tolist() == [0, 2] and dets.dtype == torch.half
+    assert [group.tolist() for group in nms_match(torch.cat([boxes, scores[:, None]], dim=1), 0.5)] == [[0, 1], [2]]
+
+
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 10_000), count=st.integers(1, 30))
 def test_nms_match_groups_every_box_once_under_its_suppressor(seed, count):
