@@ -16,6 +16,7 @@ from functools import lru_cache
 from typing import Any
 
 import torch
+from mmdet.models.dense_heads import AutoAssignHead, PAAHead
 from mmdet.models.task_modules.coders import DistancePointBBoxCoder
 from torch import Tensor, nn
 
@@ -29,6 +30,8 @@ from .plan import AlignmentPlan, Level, Match
 SPREAD, SPREAD_IOU = 9, 0.1
 """An object is heard at up to so many locations (ATSS's k), as far as their priors overlap with it by this IoU."""
 CENTRE_RADIUS = 1.5
+NO_CENTERNESS = (AutoAssignHead, PAAHead)
+"""They inherit from heads with a centerness, and mean an objectness and an IoU by that output."""
 
 Grids = tuple[tuple[int, int], ...]
 
@@ -241,7 +244,7 @@ def placed_responses(
             memo.remember(key, (index.int(), placed.short()))
     index, placed = index.long(), placed.long()
     heard = _heard(whole, index, placed == 0)
-    if heard.quality is not None and hasattr(head, 'loss_centerness'):
+    if heard.quality is not None and hasattr(head, 'loss_centerness') and not isinstance(head, NO_CENTERNESS):
         images, location = (placed > 0).nonzero(as_tuple=True)
         boxes = heard.boxes_at(images, location)
         heard.quality[images, location] = centerness(plan, grids, location, boxes).to(heard.quality)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from mmdet.models.dense_heads import AnchorHead, FCOSHead
+from mmdet.models.dense_heads import AnchorHead, FCOSHead, PAAHead
 from mmdet.models.task_modules.assigners import (
     ATSSAssigner,
     BboxOverlaps2D,
@@ -178,6 +178,12 @@ def max_iou_assigned(assigner: Any, boxes: Sequence[Tensor], priors: Tensor) -> 
         last = torch.zeros_like(result).scatter_reduce(0, place[lifted], number[lifted], 'amax')
         result = torch.where(last > 0, last, result)
     return result.view_as(best)
+
+
+@register_assign(PAAHead)
+def assign_by_losses(head: Any, grids: Grids, image_size: tuple[int, int], boxes: Tensor, ignored: Tensor):
+    """PAA: its assigner gives candidates (IoU over 0.1: most of a crowded image), of which the losses choose few."""
+    return None
 
 
 @register_assign(FCOSHead)

@@ -124,7 +124,9 @@ def head_levels(head: Any) -> tuple[Level, ...]:
     generator = head.prior_generator
     base_anchors = getattr(generator, 'base_anchors', [None] * len(generator.strides))
     offset = getattr(generator, 'center_offset', getattr(generator, 'offset', 0.0))
-    ranges = getattr(head, 'regress_ranges', [None] * len(generator.strides))
+    ranges = [None] * len(generator.strides)
+    if hasattr(head, 'regress_ranges') and not isinstance(head, AutoAssignHead):  # it inherits five, and uses none
+        ranges = head.regress_ranges
     levels = []
     for stride, anchors, size_range in zip(generator.strides, base_anchors, ranges, strict=True):
         sides = () if anchors is None else tuple((float(b[2] - b[0]), float(b[3] - b[1])) for b in anchors)

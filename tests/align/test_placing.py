@@ -1,10 +1,13 @@
 """Where a student hears of the guide's objects: a loop over the definition, and small objects by hand."""
 
+from fractions import Fraction
+
 from mmpd.align.placing import SPREAD, SPREAD_IOU, placed_responses, prior_boxes, spread
-from mmpd.align.plan import Level
+from mmpd.align.plan import Level, plan_alignment
 from mmpd.heads.assign import level_grids
-from mmpd.heads.base import LevelResponse, level_priors
-from tests.align.test_oracle import pair
+from mmpd.heads.base import LevelResponse, head_levels, level_priors
+from tests.align.test_oracle import COMMON, GN, IOU, pair, squares, strides, trained
+from tests.toys import build_model
 
 import pytest
 import torch
@@ -111,3 +114,25 @@ def test_what_many_locations_say_of_an_object_is_heard_at_many(family):
     else:  # its sides are distances from the centre of a prior: only those inside can have the box
         centres = (priors[:, :2] + priors[:, 2:]) / 2
         assert ((centres > 25) & (centres < 37)).all()
+
+
+@pytest.mark.parametrize(
+    ('kind', 'assigner'), [('AutoAssignHead', None), ('PAAHead', dict(IOU, pos_iou_thr=0.1, neg_iou_thr=0.1))]
+)
+def test_a_quality_that_is_no_centerness_travels_along(kind, assigner):
+    """AutoAssign inherits from FCOS and PAA from ATSS; their third outputs are an objectness and an IoU."""
+    config = dict(strides=strides(8)) if assigner is None else {**squares(kind, 8), 'train_cfg': trained(assigner)}
+    head = build_model({**config, **COMMON, 'type': kind, 'norm_cfg': GN})
+    levels = head_levels(head)
+    plan = plan_alignment(levels, levels, Fraction(3, 2))
+    guide = []
+    for level, grid in zip(levels, level_grids([level.stride for level in levels], (96, 96)), strict=True):
+        n = grid[0] * grid[1] * max(len(level.anchors), 1)
+        guide.append(
+            LevelResponse(torch.full((1, n, 2), -6.0), torch.zeros(1, n, 4), torch.full((1, n), 2.0), None, grid)
+        )
+    guide[0].logits[0, 5 * 12 + 5], guide[0].boxes[0, 5 * 12 + 5] = 6.0, torch.tensor([10.0, 15, 82, 75])
+    heard = placed_responses(plan, head, guide, level_grids([level.stride for level in levels], (64, 64)))
+    told = sum(int((level.logits[0, :, 0] > 0).sum()) for level in heard)
+    assert all((level.quality == 2.0).all() for level in heard)
+    assert 0 < told < 20

@@ -94,5 +94,7 @@ def test_heads_whose_targets_need_predictions_have_no_answer():
     assert assigned(head, level_grids([8, 16], SIZE), SIZE, BOXES, NONE) is None
     auto = build_model(dict(type='AutoAssignHead', num_classes=3, norm_cfg=GN, strides=[8, 16], **COMMON))
     assert assigned(auto, level_grids([8, 16], SIZE), SIZE, BOXES, NONE) is None
+    paa = dict(HEADS['atss'], type='PAAHead', train_cfg=ConfigDict(assigner=MAX_IOU, allowed_border=-1))
+    assert assigned(build_model(paa), level_grids([8, 16], SIZE), SIZE, BOXES, NONE) is None
     assert assigned(torch.nn.Linear(1, 1), [(1, 1)], SIZE, BOXES, NONE) is None
     assert assigned(None, [(1, 1)], SIZE, BOXES, NONE) is None

@@ -124,6 +124,12 @@ def test_levels_of_fcos_have_open_ends_that_survive_scaling():
     assert second.scaled(2).size_range == (128.0, float('inf'))
 
 
+def test_autoassign_has_no_ranges_whatever_its_number_of_levels():
+    """It inherits those of FCOS, five by default, and is not trained by them."""
+    head = build_model(dict(type='AutoAssignHead', norm_cfg=GN, strides=[8, 16], **COMMON))
+    assert [level.size_range for level in head_levels(head)] == [None, None]
+
+
 def test_rtmdet_points_sit_on_the_corners():
     assert head_levels(build_head('rtmdet'))[0].offset == 0.0
 
