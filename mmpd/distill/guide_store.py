@@ -9,6 +9,7 @@ and type and shape of its tensors; their bytes, each tensor at a multiple of 64.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -46,8 +47,9 @@ class GuideStore:
         self.folder = Path(folder) / guide
         self.writing = True
         for left in self.folder.glob(f'{TEMPORARY}*'):
-            if time.time() - left.stat().st_mtime > OLD:
-                left.unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError):  # its writer has just finished
+                if time.time() - left.stat().st_mtime > OLD:
+                    left.unlink()
 
     def read(self, key: str) -> Any:
         """The output of that key, its tensors mapped from the file; None where there is none, or a damaged one."""

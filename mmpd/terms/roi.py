@@ -59,9 +59,10 @@ class RoITerm(BoxTerm):
             boxes_guide = class_boxes(step.alignment.guide, rois_hr, guide['bbox_pred'], labels) / ratio
             weights = self._weights(rois_lr[:, 0], scores, boxes_guide, step.gt_boxes())
         boxes = class_boxes(step.alignment.student, rois_lr, deltas, labels)
+        loss_cls = kd_loss(logits, guide['cls_score'], self.temperature) if len(logits) else logits.sum()
         loss_bbox = weighted_giou(boxes[None], boxes_guide[None], weights[None], weights.sum().clamp(min=1.0))
         return {
-            'loss_roi_cls': self.loss_weight * kd_loss(logits, guide['cls_score'], self.temperature),
+            'loss_roi_cls': self.loss_weight * loss_cls,
             'loss_roi_bbox': self.loss_weight * self.box_weight * loss_bbox,
         }
 
@@ -95,5 +96,5 @@ def class_boxes(view: NetworkView, rois: Tensor, deltas: Tensor, labels: Tensor)
     head = view.net.roi_head.bbox_head
     deltas = deltas.float()
     if not head.reg_class_agnostic:
-        deltas = deltas.view(len(deltas), -1, 4)[torch.arange(len(deltas), device=deltas.device), labels]
+        deltas = deltas.unflatten(1, (-1, 4))[torch.arange(len(deltas), device=deltas.device), labels]
     return head.bbox_coder.decode(rois[:, 1:].float(), deltas)

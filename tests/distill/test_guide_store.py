@@ -44,6 +44,12 @@ def test_what_is_read_is_what_was_written(tmp_path):
     assert GuideStore(tmp_path, 'g').read('other') is None
 
 
+def test_a_start_beside_a_writer_that_is_just_done_is_a_start(tmp_path, monkeypatch):
+    """Between the listing and the look at a temporary file its writer may give it its name."""
+    monkeypatch.setattr(Path, 'glob', lambda folder, pattern: [folder / '.writing-gone'])
+    assert GuideStore(tmp_path, 'g').read('key') is None
+
+
 def test_the_file_holds_no_pickle_and_little_beside_the_numbers(tmp_path):
     GuideStore(tmp_path, 'g').write('key', NEST)
     content = (tmp_path / 'g' / 'key').read_bytes()

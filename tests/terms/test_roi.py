@@ -46,3 +46,18 @@ def test_a_box_is_worth_its_confidence_times_its_overlap_in_its_own_image():
     weights = term._weights(torch.tensor([0, 1, 1]), scores, boxes, gt)
     assert weights.tolist() == pytest.approx([0.8, 0.8, 0.3])
     assert term._weights(torch.tensor([0, 0, 0]), scores, boxes, [torch.zeros(0, 4)]).tolist() == [0, 0, 0]
+
+
+def test_a_batch_without_a_proposal_costs_nothing():
+    """mmdet's own RoI losses take it; a mean over no proposal is NaN."""
+    term = RoITerm.__new__(RoITerm)
+    torch.nn.Module.__init__(term)
+    term.threshold, term.temperature, term.loss_weight, term.box_weight = 0.1, 2.0, 1.0, 1.0
+    logits, deltas = torch.zeros(0, 3, requires_grad=True), torch.zeros(0, 8)
+    guide, student = view(agnostic=False), view(agnostic=False)
+    guide.net.roi_head._bbox_forward = lambda feats, rois: dict(cls_score=logits.detach(), bbox_pred=deltas)
+    taps = type('', (dict,), dict(inputs=lambda self, name: ((), torch.zeros(0, 5))))(roi_head=(logits, deltas))
+    pair = SimpleNamespace(guide=guide, student=student, ratio=2)
+    step = SimpleNamespace(student=taps, alignment=pair, feats_hr=(), gt_boxes=lambda: [torch.zeros(0, 4)] * 2)
+    losses = term(step)
+    assert [float(loss.detach()) for loss in losses.values()] == [0, 0] and losses['loss_roi_cls'].requires_grad
