@@ -115,6 +115,16 @@ def test_an_int8_student_is_smaller_and_near_the_float_one():
         quantise(net, [])
 
 
+def test_time_is_measured_on_one_thread_whatever_the_session_has():
+    before, seen = torch.get_num_threads(), []
+    torch.set_num_threads(2)
+    try:
+        cpu_seconds(lambda: seen.append(torch.get_num_threads()), 1)
+        assert seen == [1, 1] and torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_quantising_a_finished_stage_reports_each_set(trained: Path, tmp_path: Path, capsys):
     sr('quantise', trained / 'chain.py', trained / 'work', '--patches', 4, '--out', tmp_path / 'rows.json')
     assert 'int8' in capsys.readouterr().out
