@@ -20,8 +20,10 @@ _HOLDS_DICT = re.compile(r'dict\(|{|[\[(].*(\bdict\(|{)', re.DOTALL)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """`--cfg-options key=value …`, kept as text until mmengine is imported."""
-    parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='merged into the config')
+    """`--cfg-options key=value …`, kept as text until mmengine is imported; given twice, both count, as in mmdet."""
+    parser.add_argument(
+        '--cfg-options', nargs='+', action='extend', default=[], metavar='KEY=VALUE', help='merged into the config'
+    )
 
 
 def add_launcher(parser: argparse.ArgumentParser) -> None:
@@ -58,36 +60,37 @@ def config_path(name: str) -> Path:
 
 
 def options(words: list[str]) -> dict[str, Any]:
-    """`KEY=VALUE` words as mmengine's `DictAction` reads them, and what it leaves as text: `dict(…)` and `{…}`.
+    """`KEY=VALUE` words: Python literals, in which dicts may be written `dict(key=value)`; what is none as mmengine's
+    `DictAction` reads it (`true`, `[a,b]`, `a,b`), but for the blanks of a text, which that takes out.
 
     Raises:
-        ConfigError: a word without `=`, or a dict that holds more than literals.
+        ConfigError: a word without `=`, or a dict or brackets that hold more than literals.
     """
-    from mmengine.config import DictAction
-
     for word in words:
         if '=' not in word:
             raise ConfigError(f'--cfg-options {word!r}: write KEY=VALUE, e.g. ratio=4')
-    pairs = dict(word.split('=', 1) for word in words)
-    dicts = {key: _literal(key, value) for key, value in pairs.items() if _HOLDS_DICT.match(value)}
-    plain = [f'{key}={value}' for key, value in pairs.items() if key not in dicts]
-    if not plain:
-        return dicts
-    parser = argparse.ArgumentParser()
-    parser.add_argument('--words', nargs='+', action=DictAction)
-    try:
-        return {**parser.parse_args(['--words', *plain]).words, **dicts}
-    except RecursionError as error:  # DictAction does not end on `a=f(1,2)`
-        raise ConfigError(f'--cfg-options {" ".join(plain)}: a value that is neither text, number nor list') from error
+    return {key: _value(key, value.strip()) for key, _, value in (word.partition('=') for word in words)}
 
 
-def _literal(key: str, text: str) -> Any:
-    """A Python literal in which dicts may be written `dict(key=value)`, as configs do."""
+def _value(key: str, text: str) -> Any:
+    from mmengine.config import DictAction
+
     try:
-        return ast.literal_eval(_Dicts().visit(ast.parse(text, mode='eval')))
+        value = ast.literal_eval(_Dicts().visit(ast.parse(text, mode='eval')))
+        return list(value) if isinstance(value, tuple) and text[0] != '(' else value  # a bare 1,2 is a list in mmengine
     except (SyntaxError, ValueError, TypeError) as error:
+        if _HOLDS_DICT.match(text):
+            raise ConfigError(
+                f'--cfg-options {key}={text}: no Python literal; write e.g. "dict(type=\'A\', b=[1, 2])"'
+            ) from error
+    if ' ' in text and ',' not in text and text[0] not in '[(':
+        return text
+    try:
+        return DictAction._parse_iterable(text)
+    except (RecursionError, AssertionError) as error:  # DictAction does not end on `a=f(1,2)`
         raise ConfigError(
-            f'--cfg-options {key}={text}: no Python literal; write e.g. "dict(type=\'A\', b=[1, 2])"'
+            f'--cfg-options {key}={text}: neither text, number nor list; a text with commas or brackets goes into '
+            f'quotes of its own, "{key}=\'…\'"'
         ) from error
 
 

@@ -53,7 +53,10 @@ def run(args: argparse.Namespace) -> int:
     chain = read_chain(config)
     stage = chain.stage(args.stage or list(chain.stages)[-1])
     if args.oracle:
-        print_oracle((read_chain(_at_ratio(args, ratio)) for ratio in args.oracle), console)
+        for option in ('guide_ap', 'stage'):
+            if getattr(args, option):
+                raise ConfigError(f'--{option.replace("_", "-")} and --oracle do not go together: leave one out')
+        print_oracle([read_chain(_at_ratio(args, ratio)) for ratio in args.oracle], console)
         return 0
     if args.guide_ap:
         print_guide_ap(stage, args.guide_ap, device, console)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ..errors import ConfigError
 from .arguments import add_options, config_path, options
 
 
@@ -41,6 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Export and say what was checked."""
     model = Path(args.model) if Path(args.model).is_dir() else config_path(args.model)
+    for image in args.images or []:
+        if not Path(image).is_file():
+            raise ConfigError(f'--images {image}: no such file; name the image files, FOLDER/*.jpg')
     from mmengine.logging import MMLogger
     from rich.console import Console
 

@@ -28,6 +28,8 @@ def run(args: argparse.Namespace) -> None:
     out = Path(args.out or f'{Path(args.data).resolve().name}.py')
     if out.exists() and not args.force:
         raise ConfigError(f'--out {out} is there already: name another file, or add --force')
+    if out.suffix != '.py':
+        raise ConfigError(f'--out {out}: name a .py file, a config is one')
     if args.ratio < 1:
         raise ConfigError(f'--ratio {args.ratio}: give a whole number, at least 1')
     from mmengine.logging import MMLogger

@@ -47,7 +47,10 @@ def run(args: argparse.Namespace) -> None:
         task = progress.add_task(f'{network.name} on {args.split}', total=None)
         with listening(lambda _name, _mode, done, total: progress.update(task, completed=done, total=total)):
             result = measure(config, args.checkpoint, args.split, args.launcher, args.stage, args.show_dir)
-    if args.out and rank == 0:
+    title = f'{network.name}, {args.checkpoint}, {args.split} split'
+    for table in measurement_tables(title, result, 'HR' if network.knows_hr else 'network'):
+        console.print(table)
+    if args.out and rank == 0:  # last: where it can't be written, hours of measuring are shown all the same
         content = dict(
             config=args.config,
             checkpoint=args.checkpoint,
@@ -58,6 +61,3 @@ def run(args: argparse.Namespace) -> None:
         )
         Path(args.out).resolve().parent.mkdir(parents=True, exist_ok=True)
         write_atomic(json.dumps(content, indent=1).encode(), args.out)
-    title = f'{network.name}, {args.checkpoint}, {args.split} split'
-    for table in measurement_tables(title, result, 'HR' if network.knows_hr else 'network'):
-        console.print(table)

@@ -85,12 +85,24 @@ def test_options_may_hold_dicts_as_a_config_writes_them():
     }
 
 
+def test_texts_keep_their_blanks_and_what_stands_in_quotes_is_text():
+    words = ['a=/data/my set/voc', "b='/data/a, b/voc'", "c=['x, y', 'z']", "d='4'", 'e=1, 2', 'f=[-1, true]']
+    assert options(words) == {
+        'a': '/data/my set/voc', 'b': '/data/a, b/voc', 'c': ['x, y', 'z'], 'd': '4', 'e': [1, 2], 'f': [-1, True],
+    }  # fmt: skip
+
+
+def test_options_given_twice_both_count():
+    args = parser_of('check').parse_args(['x.py', '--cfg-options', 'a=1', 'b=2', '--cfg-options', 'c=3'])
+    assert args.cfg_options == ['a=1', 'b=2', 'c=3'] and parser_of('check').parse_args(['x.py']).cfg_options == []
+
+
 def test_an_option_with_braces_in_its_text_stays_text():
     assert options(['data_root=/data/{a}/voc', 'ratio=4']) == {'data_root': '/data/{a}/voc', 'ratio': 4}
 
 
 @pytest.mark.parametrize(
-    'value', ["dict(type=open('f'))", '{name}', "[dict(type='A'", "dict('A')", '{[]: 1}', 'f(1,2)']
+    'value', ["dict(type=open('f'))", '{name}', "[dict(type='A'", "dict('A')", '{[]: 1}', 'f(1,2)', '[1,2']
 )
 def test_an_option_that_is_no_literal_is_told_and_not_run(value):
     with pytest.raises(ConfigError, match='--cfg-options key='):

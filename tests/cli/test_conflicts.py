@@ -32,12 +32,17 @@ CASES = [
     ('bench ONE', 'has no stages'),
     ('bench CHAIN --rounds 0', '--rounds 0: .*at least 1'),
     ('check CHAIN --device gpu', "--device gpu: use 'cpu'"),
+    ('check CHAIN --oracle 2 --stage student', '--stage and --oracle do not go together'),
+    ('check CHAIN --oracle 2 --guide-ap x.pth', '--guide-ap and --oracle do not go together'),
+    ('check CHAIN --oracle 2 x', "ratio = 'x'"),
+    ('init FOLDER --out chain', '--out chain: name a .py file'),
     ('test ONE weights.pth --cfg-options ratio=4', 'ratio: .*a key of a chain'),
     ('test CHAIN weights.pth --out FOLDER', '--out .* is a folder'),
     ('cost CHAIN --size 64 48', '--size is for the config of one network'),
     ('cost ONE --ratio 2 4', '--ratio is for the config of a chain'),
     ('cost ONE --pyramid fine', '--pyramid is for the config of a chain'),
     ('export FOLDER --stage teacher', 'stage teacher: .*the folder of a stage'),
+    ('export FOLDER --images FOLDER', '--images .*: no such file'),
     ('export FOLDER --cfg-options ratio=4', 'options ratio: .*the folder of a stage'),
 ]
 

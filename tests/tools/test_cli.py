@@ -60,6 +60,14 @@ def test_test_takes_every_config_that_a_stage_has(trained, tmp_path, capsys) -> 
     assert 'network pixels' in capsys.readouterr().out
 
 
+def test_what_was_measured_is_shown_where_its_file_cannot_be_written(trained, tmp_path, capsys) -> None:
+    bench = trained[1] / 'student' / 'bench.py'
+    (tmp_path / 'file').touch()
+    with pytest.raises(OSError):
+        tool('test').main([str(bench), str(bench.with_name('student_best.pth')), '--out', str(tmp_path / 'file/m.json')])
+    assert 'AP50 (area)' in capsys.readouterr().out
+
+
 def test_test_of_another_stage_and_split(trained, tmp_path) -> None:
     chain, work = trained
     out = tmp_path / 'out.json'
