@@ -8,6 +8,7 @@ mmpd ablate MY_CHAIN.py --quick
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from .arguments import add_options, read
 
@@ -36,4 +37,7 @@ def run(args: argparse.Namespace) -> None:
     from ..ablate.jobs import ablate
     from ..chain.chain import read_chain
 
-    ablate(args, read_chain(config))
+    chain = read_chain(config)
+    if args.out_dir:  # before the first training, not after it
+        Path(args.out_dir).mkdir(parents=True, exist_ok=True)
+    ablate(args, chain)

@@ -32,6 +32,14 @@ def add_launcher(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
 
 
+def check_counts(args: argparse.Namespace, *names: str) -> None:
+    """Options that count something, where they are given. Raises ConfigError where one is below 1."""
+    for name in names:
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            raise ConfigError(f'--{name.replace("_", "-")} {value}: give a whole number, at least 1')
+
+
 def device_of(name: str | None) -> str:
     """The device that `--device` names; default: a GPU where there is one. Raises ConfigError; imports torch."""
     import torch

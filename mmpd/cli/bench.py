@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import argparse
 
-from ..errors import ConfigError
-from .arguments import add_options, device_of, read
+from .arguments import add_options, check_counts, device_of, read
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,9 +32,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='DIR',
         help='also a step whose guide outputs are found, in memory or in DIR',
     )
-    parser.add_argument('--start', action='store_true', help='also the time of mmpd train to its first iteration')
-    parser.add_argument('--growth', metavar='PNG', help='instead: a picture of how the step grows, on drawn images')
-    parser.add_argument(
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument('--start', action='store_true', help='also the time of mmpd train to its first iteration')
+    instead.add_argument('--growth', metavar='PNG', help='instead: a picture of how the step grows, on drawn images')
+    instead.add_argument(
         '--compare', action='store_true', help='instead: the step plain, channels last, in bfloat16, guide compiled'
     )
     parser.add_argument('--json', metavar='FILE', help='write all figures here as well')
@@ -49,9 +49,7 @@ def run(args: argparse.Namespace) -> None:
     from ..chain.chain import read_chain
     from ..run.bench import BenchOptions
 
-    for option in ('threads', 'batch', 'rounds'):
-        if getattr(args, option) < 1:
-            raise ConfigError(f'--{option} {getattr(args, option)}: give a whole number, at least 1')
+    check_counts(args, 'threads', 'batch', 'rounds')
     chain = read_chain(config)
     stage = chain.stage(args.stage or list(chain.stages)[-1])
     options = BenchOptions(

@@ -14,7 +14,7 @@ import sys
 from typing import Any
 
 from ..errors import ConfigError, DataError
-from .arguments import add_options, config_path, options
+from .arguments import add_options, check_counts, config_path, options
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,6 +47,9 @@ def run(args: argparse.Namespace) -> None:
     from ..evaluation.encoded import parse_codec
 
     limits = parse_budget(args.budget) if args.budget else {}
+    check_counts(args, 'repeats', 'threads', 'most_images')
+    if args.size and min(args.size) < 1:
+        raise ConfigError(f'--size {args.size[0]} {args.size[1]}: give width and height in pixels')
     for codec in args.encode:
         parse_codec(codec)
     for option in ('budget', 'plot'):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import sys
 from collections.abc import Callable
 
@@ -19,7 +20,10 @@ def with_errors(main: Callable[..., int | None]) -> int:
     give 1; Ctrl-C gives 130. MMPD_TRACEBACK=1 shows the traceback as well.
     """
     try:
-        return main() or 0
+        status = main() or 0
+        if sys.stdout:
+            sys.stdout.flush()  # here, where a pipe that nobody reads is no surprise
+        return status
     except (*OURS, *PATHS) as error:
         if os.environ.get('MMPD_TRACEBACK'):
             raise
@@ -28,6 +32,14 @@ def with_errors(main: Callable[..., int | None]) -> int:
             text = f'{type(error).__name__}: {str(error).strip().splitlines()[-1].rpartition("] ")[2]}'
         elif isinstance(error, PATHS):
             text = f'{error.strerror}: {error.filename!r}; choose another --work-dir or --out, or mend its permissions'
+    except BrokenPipeError:
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), 0)
+        if not poll.poll(0):  # a pipe between processes of ours
+            raise
+        # `mmpd … | head`: nobody reads on, and Python would say so once more as it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except KeyboardInterrupt:
         print('\nStopped. The same command goes on where it was cut.', file=sys.stderr)
         return 130

@@ -14,12 +14,13 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError, DataError
 from ..paths import model_path
-from .arguments import add_options, config_path, options
+from .arguments import add_options, check_counts, config_path, device_of, options
 
 if TYPE_CHECKING:
     from ..evaluation.writers import Writer
@@ -56,8 +57,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Returns 1 where an input was skipped."""
-    if args.batch is not None and args.batch < 1:
-        raise ConfigError(f'--batch {args.batch}: give 1 or more')
+    check_counts(args, 'batch', 'threads', 'max_frames')
+    if args.score is not None and not 0 <= args.score <= 1:
+        raise ConfigError(f'--score {args.score}: give a score from 0 to 1')
+    if args.device and args.device != 'cpu':
+        with suppress(ModuleNotFoundError):  # an exported file needs no torch, and says itself that it has one device
+            device_of(args.device)
     from rich.console import Console
 
     from ..runtime.infer import infer
@@ -68,9 +73,9 @@ def run(args: argparse.Namespace) -> int:
     if args.tile is not None and not writer:
         raise ConfigError(f'--tile {args.tile} is for super-resolution: leave it out')
     detector: Any = None if writer else _detector(source, args)
-    inputs = find_inputs(args.images, sys.stdin)
+    inputs = find_inputs(args.images, sys.stdin or ())
     if not inputs.files and not inputs.streams:
-        raise DataError('; '.join(inputs.problems))
+        raise DataError('; '.join(inputs.problems) or 'the list of images on stdin is empty')
     console, errors = Console(highlight=False, soft_wrap=True), Console(stderr=True, highlight=False, soft_wrap=True)
     for problem in inputs.problems:
         errors.print(f'skipped: {problem}', markup=False, style='red')

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 
 from ..errors import DataError
-from .arguments import add_options, read
+from .arguments import add_options, check_counts, read
 
 _ACTIONS = {
     'gallery': 'crops side by side: bicubic, student, teacher, HR, where the student gains least and most over bicubic',
@@ -54,6 +54,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _gallery(args: argparse.Namespace) -> None:
+    check_counts(args, 'rows', 'side')
     config = read(args)
     from pathlib import Path
 
@@ -71,6 +72,7 @@ def _gallery(args: argparse.Namespace) -> None:
 
 
 def _quantise(args: argparse.Namespace) -> None:
+    check_counts(args, 'patches')
     config = read(args)
     from rich.console import Console
     from rich.markup import escape

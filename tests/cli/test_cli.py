@@ -1,5 +1,7 @@
 """The command `mmpd`: light until its arguments are read, and errors that are one line."""
 
+import io
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +12,7 @@ from mmpd.cli.doctor import is_writable
 from mmpd.cli.errors import with_errors
 from mmpd.errors import ConfigError, DataError
 from mmpd.paths import configs_folder
+from tests.toys import toy_chain
 
 import pytest
 
@@ -120,6 +123,38 @@ def test_errors_of_the_user_are_one_line_and_a_status(capsys, tmp_path):
     assert with_errors(raising(KeyboardInterrupt())) == 130
     assert 'goes on' in capsys.readouterr().err
     assert with_errors(lambda: None) == 0
+
+
+@pytest.mark.parametrize('unbuffered', ['', '1'])
+def test_a_reader_that_goes_away_is_no_error_of_ours(unbuffered):
+    process = subprocess.Popen(
+        [sys.executable, '-m', 'mmpd', 'doctor'], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, 'PYTHONUNBUFFERED': unbuffered},
+    )  # fmt: skip
+    assert process.stdout and process.stderr
+    process.stdout.close()
+    assert process.stderr.read() == ''
+    process.wait()
+
+
+def test_a_pipe_that_breaks_elsewhere_is_shown():
+    with pytest.raises(BrokenPipeError):
+        with_errors(raising(BrokenPipeError()))
+
+
+def test_an_ablation_that_cannot_write_its_rows_is_stopped_before_it_trains(monkeypatch, tmp_path):
+    toy_chain(tmp_path).dump(tmp_path / 'chain.py')
+    monkeypatch.setattr('mmpd.ablate.jobs.ablate', lambda args, chain: pytest.fail('it trains'))
+    (tmp_path / 'file').touch()
+    with pytest.raises(FileExistsError):
+        command('ablate')([str(tmp_path / 'chain.py'), '--out-dir', str(tmp_path / 'file')])
+
+
+@pytest.mark.parametrize('stdin', [None, io.StringIO('\n')])
+def test_no_image_on_stdin_is_told(monkeypatch, stdin, tmp_path):
+    monkeypatch.setattr('sys.stdin', stdin)
+    with pytest.raises(DataError, match='stdin is empty'):
+        command('infer')(['voc_lite0_160', '-', '--out-dir', str(tmp_path)])
 
 
 def test_errors_of_ours_keep_their_traceback(monkeypatch):

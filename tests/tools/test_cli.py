@@ -64,7 +64,9 @@ def test_what_was_measured_is_shown_where_its_file_cannot_be_written(trained, tm
     bench = trained[1] / 'student' / 'bench.py'
     (tmp_path / 'file').touch()
     with pytest.raises(OSError):
-        tool('test').main([str(bench), str(bench.with_name('student_best.pth')), '--out', str(tmp_path / 'file/m.json')])
+        tool('test').main(
+            [str(bench), str(bench.with_name('student_best.pth')), '--out', str(tmp_path / 'file/m.json')]
+        )
     assert 'AP50 (area)' in capsys.readouterr().out
 
 
