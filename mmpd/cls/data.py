@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 from mmdet.registry import DATASETS, TRANSFORMS
+from mmengine.logging import print_log
 from mmpretrain.datasets import CustomDataset
 from mmpretrain.datasets.transforms import PackInputs
 
@@ -36,7 +38,7 @@ class ClassFolders(CustomDataset):
 
     Raises:
         ConfigError: a name is listed twice, or none is.
-        DataError: a listed folder is not there.
+        DataError: a listed folder is not there, or none has an image (a class without one is a warning).
     """
 
     def __init__(self, classes: str | Sequence[str], **kwargs) -> None:
@@ -47,12 +49,19 @@ class ClassFolders(CustomDataset):
         missing = [name for name in self.CLASSES if not (root / name).is_dir()]
         if missing:
             raise DataError(f'{root} has no folder for {len(missing)} of the listed classes: {missing[:5]}')
-        return [
+        samples = [
             (str(path.relative_to(root)), label)
             for label, name in enumerate(self.CLASSES)
             for path in sorted((root / name).rglob('*'))
             if self.is_valid_file(path.name)
         ]
+        found = {label for _, label in samples}
+        empty = [name for label, name in enumerate(self.CLASSES) if label not in found]
+        if not samples:
+            raise DataError(f'{root} has no image ({", ".join(sorted(self.extensions))}) of a listed class')
+        if empty:
+            print_log(f'{root} has no image of {len(empty)} listed classes: {empty[:5]}', 'current', logging.WARNING)
+        return samples
 
 
 def read_class_list(classes: str | Sequence[str]) -> tuple[str, ...]:

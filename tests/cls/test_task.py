@@ -135,6 +135,19 @@ def test_a_listed_class_folder_keeps_its_number_and_the_rest_is_left_out(folders
     assert len(dataset) == 6 and set(found) == {('mixed', 0), ('bright', 1)}
 
 
+def test_listed_classes_without_an_image_are_told(tmp_path: Path, monkeypatch):
+    told: list[str] = []
+    monkeypatch.setattr('mmpd.cls.data.print_log', lambda text, *_: told.append(text))
+    for name in ('bright', 'dark'):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / 'x.webp').touch()  # not among the extensions
+    with pytest.raises(DataError, match='no image .*.png.* of a listed class'):
+        ClassFolders(classes=('bright', 'dark'), data_root=str(tmp_path))
+    (tmp_path / 'dark' / 'x.png').touch()
+    assert len(ClassFolders(classes=('bright', 'dark'), data_root=str(tmp_path))) == 1
+    assert len(told) == 1 and "no image of 1 listed classes: ['bright']" in told[0]
+
+
 @pytest.mark.parametrize(
     ('classes', 'error', 'message'),
     [
