@@ -55,7 +55,7 @@ def test_the_grid_of_the_patches_need_not_be_square():
 
 
 def test_pooled_outputs_are_no_maps():
-    with pytest.raises(ConfigError, match='not maps'):
+    with pytest.raises(ConfigError, match='not maps.*out_type.*gap_before_final_norm=False'):
         view_of(build(toy_cnn())).feature_maps(torch.zeros(2, 5))
 
 
