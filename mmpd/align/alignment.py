@@ -171,7 +171,7 @@ class Alignment:
     ) -> tuple[Tensor, Tensor]:
         level_lr, level_hr = self.plan.student[student], self.plan.guide[guide]
         stride_hr = level_lr.stride * float(self.ratio)
-        offsets = (level_lr.offset, level_hr.offset)
+        offsets = (self.student.centre, self.guide.centre)
         weights = [
             window_weights(int(n), int(n_guide), stride_hr, level_hr.stride, *offsets)
             for n, n_guide in zip(grid, guide_grid, strict=True)

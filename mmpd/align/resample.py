@@ -1,7 +1,7 @@
 """From the guide's grid to the student's where the two do not coincide (DESIGN §3.2, resample).
 
 Legend: h, w = student grid; H, W = guide grid of the same image; B = batch, C = channels. Both grids are measured in
-HR pixels; a cell's centre is (index + offset) · stride.
+HR pixels; a cell's centre is (index + offset) · stride, with the offset of the network, see `NetworkView.centre`.
 """
 
 from __future__ import annotations

@@ -56,6 +56,18 @@ class NetworkView:
             f'backbone {type(self.net.backbone).__name__} has no convolution, so there is no stem for ISRD'
         )
 
+    @property
+    def centre(self) -> float:
+        """Where in its cell a map's vector looks, in strides: 0 behind padded kernels (ResNet), 0.5 behind patches or
+        padding on the far side alone (Swin, EfficientNet). Backbones go on as their stem begins; heads, whose priors
+        have offsets of their own, don't change it."""
+        stem = self.stem
+        if not isinstance(stem, nn.Conv2d):
+            return 0.5
+        padding = 0 if isinstance(stem.padding, str) else stem.padding[0]  # 'valid'; with 'same' the stride is 1
+        before = (stem.kernel_size[0] - 1) / 2 - padding
+        return min(max(before / (stem.stride[0] - 1), 0.0), 0.5) if stem.stride[0] > 1 else 0.0
+
     def feature_maps(self, output: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """The features module's output as a tuple of maps (B, C, h, w), finest first."""
         return (output,) if isinstance(output, Tensor) else tuple(output)

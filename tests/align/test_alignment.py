@@ -25,6 +25,8 @@ class FlatView(NetworkView):
         self.head = SimpleNamespace(cls_out_channels=classes)
         self.net = self
 
+    centre = 0.0
+
     def probe(self, height, width):
         return Shape(3, 2.0), [Shape(self.channels, stride) for stride in self.strides]
 
@@ -152,6 +154,15 @@ def test_resampled_features_keep_their_mean_and_place():
     assert (out.features[0, 0] == out.features[0, 0].max()).nonzero().tolist() == [[1, 2]]
     (flat,) = alignment.features([torch.full((1, 4, 6, 8), 2.0)], [(3, 4)])
     torch.testing.assert_close(flat.features, torch.full((1, 4, 3, 4), 2.0))
+
+
+@pytest.mark.parametrize('guide_offset', [0.0, 0.5])
+def test_the_priors_of_a_head_do_not_move_its_features(guide_offset):
+    """Points in the middle of cells (FCOS) and anchors on their corners: the maps below are the same."""
+    feature = torch.randn(1, 4, 6, 8)
+    alignment = align(FlatView(8, offset=guide_offset), FlatView(4, offset=0.5 - guide_offset))
+    (out,) = alignment.features([feature], [(6, 8)])
+    torch.testing.assert_close(out.features, feature)
 
 
 def test_other_anchors_are_no_obstacle():

@@ -46,6 +46,38 @@ def test_without_a_neck_the_backbone_gives_the_features():
     assert [(level.stride, level.offset, level.anchors) for level in levels] == [(8.0, 0.5, ()), (16.0, 0.5, ())]
 
 
+@pytest.mark.parametrize(('kernel', 'padding', 'centre'), [(3, 1, 0.0), (2, 0, 0.5), (4, 'valid', 0.5)])
+def test_where_a_cell_looks_follows_from_the_padding(kernel, padding, centre):
+    """Measured: averaging layers turn a ramp of positions into the place that each cell sees."""
+    stride = 2 if padding == 1 else kernel
+    layers = [nn.Conv2d(1, 1, kernel, stride, padding, bias=False) for _ in range(3)]
+    for layer in layers:
+        nn.init.constant_(layer.weight, 1 / kernel**2)
+    net = nn.Module()
+    net.backbone = nn.Sequential(*layers)
+    ramp = (torch.arange(256) + 0.5).expand(1, 1, 256, 256)
+    places = net.backbone(ramp)[0, 0, 2]
+    cell = len(places) // 2
+    found = float(places[cell].detach()) / stride**3 - cell
+    assert NetworkView(net).centre == centre and found == pytest.approx(centre, abs=0.5 / stride**3 + 1e-3)
+
+
+@pytest.mark.parametrize(
+    ('config', 'centre'),
+    [
+        (dict(type='ResNet', depth=18), 0.0),
+        (dict(type='MobileNetV2'), 0.0),
+        (dict(type='CSPNeXt'), 0.0),
+        (dict(type='SwinTransformer', embed_dims=12, num_heads=[1, 1, 1, 1], depths=[1, 1, 1, 1]), 0.5),
+        (dict(type='EfficientNet', arch='b0', out_indices=(3,)), 0.5),
+    ],
+)
+def test_where_the_cells_of_backbones_look(config, centre):
+    net = nn.Module()
+    net.backbone = build_model(config)
+    assert NetworkView(net).centre == centre
+
+
 def test_probe_measures_and_leaves_no_trace(view):
     view.net.train()
     view.net.neck.eval()
