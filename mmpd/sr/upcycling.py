@@ -45,7 +45,7 @@ def random_tiles(images_hr: Tensor, scale: int, n: int) -> Tensor:
 
 
 def zoom_out(images_lr: Tensor, scale: int) -> Tensor:
-    """The LR patch reduced once more, as LR images are made: antialiased bicubic (a = −0.5), 8-bit levels.
+    """The LR patch reduced once more, as `reduction = 'bicubic'` makes LR images: antialiased, a = −0.5, 8-bit levels.
 
     (B, 3, h, w) to (B, 3, h/s, w/s). No gradient flows.
 
