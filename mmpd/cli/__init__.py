@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -49,6 +50,8 @@ def command(name: str, prog: str | None = None) -> Callable[[Sequence[str] | Non
     def main(argv: Sequence[str] | None = None) -> int:
         words = list(sys.argv[1:] if argv is None else argv)
         args = parser_of(name, prog).parse_args(words)
+        if os.getcwd() not in sys.path:
+            sys.path.append(os.getcwd())  # the modules that `custom_imports` of a stage's folder names lie here
         args.argv = words  # for a command that starts itself again in other processes
         return importlib.import_module(f'.{name}', __name__).run(args) or 0
 

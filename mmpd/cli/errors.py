@@ -32,6 +32,13 @@ def with_errors(main: Callable[..., int | None]) -> int:
             text = f'{type(error).__name__}: {str(error).strip().splitlines()[-1].rpartition("] ")[2]}'
         elif isinstance(error, PATHS):
             text = f'{error.strerror}: {error.filename!r}; choose another --work-dir or --out, or mend its permissions'
+    except ImportError as error:
+        if 'Failed to import custom modules' not in str(error):
+            raise
+        text = (
+            f'ConfigError: custom_imports names a module that cannot be imported here ({error.__cause__}): run the '
+            'command in the folder where it lies, or add that folder to PYTHONPATH'
+        )
     except BrokenPipeError:
         poll = select.poll()
         poll.register(sys.stdout.fileno(), 0)

@@ -125,6 +125,23 @@ def test_errors_of_the_user_are_one_line_and_a_status(capsys, tmp_path):
     assert with_errors(lambda: None) == 0
 
 
+def test_modules_of_a_stages_folder_are_found_where_the_command_is_run(monkeypatch, tmp_path, capsys):
+    stage = tmp_path / 'work/student'
+    stage.mkdir(parents=True)
+    imports = "custom_imports = dict(imports=['parts_of_mine'], allow_failed_imports=False)\nmodel = dict()\n"
+    for name in ('deploy.py', 'bench.py'):
+        (stage / name).write_text(imports)
+    (stage / 'student_best.pth').touch()
+    (tmp_path / 'parts_of_mine.py').write_text('1 / 0\n')
+    monkeypatch.setattr('sys.path', list(sys.path))
+    assert with_errors(lambda: command('export')([str(stage)])) == 1
+    said = capsys.readouterr().err
+    assert said.count('\n') == 1 and 'parts_of_mine' in said and 'PYTHONPATH' in said
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ZeroDivisionError):
+        command('export')([str(stage)])
+
+
 @pytest.mark.parametrize('unbuffered', ['', '1'])
 def test_a_reader_that_goes_away_is_no_error_of_ours(unbuffered):
     process = subprocess.Popen(
