@@ -58,7 +58,13 @@ def guide_objects(guide: LevelResponse) -> list[Objects]:
 
 
 def objects_of(places: Tensor, boxes: Tensor, scores: Tensor, labels: Tensor) -> Objects:
-    """Of one image: k confident locations (k,), the surest first, their boxes (k, 4), scores (k,) and classes (k,)."""
+    """Of one image: k confident locations (k,), the surest first, their boxes (k, 4), scores (k,) and classes (k,).
+
+    A box without an area, as distances from points may be, is no object: it overlaps with no prior, and a
+    MaxIoUAssigner takes every prior for its best.
+    """
+    full = (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
+    places, boxes, scores, labels = places[full], boxes[full], scores[full], labels[full]
     if not len(places):
         return Objects(boxes, places, places)
     # boxes of two classes never overlap; shifted by the largest side alone (batched_nms), those left of the image may

@@ -29,6 +29,13 @@ def test_an_image_without_objects_has_none():
     assert len(objects.boxes) == len(objects.speakers) == len(objects.counts) == 0
 
 
+def test_a_box_without_an_area_is_no_object():
+    """FCOS clamps distances at 0, RTMDet's may be negative; no prior overlaps with such a box, so all are its best."""
+    good, flat, inverted = [10.0, 10, 30, 30], [50.0, 40, 50, 60], [90.0, 90, 80, 99]
+    (objects,) = guide_objects(guide_of((4, 4), 8, {1: (1.0, good), 5: (3.0, flat), 9: (2.0, inverted)}))
+    assert objects.boxes.tolist() == [good] and objects.speakers.tolist() == [1]
+
+
 def test_of_too_many_candidates_the_surest_count():
     n = MAX_CANDIDATES + 10
     spoken = {at: (0.1 + at / n, [10.0 * at, 0, 10.0 * at + 9, 9]) for at in range(n)}
