@@ -19,6 +19,8 @@ _gc.disable()
 # The host prints a line for each optional package that it does not find, at the start of every tool.
 with _late_imgaug(), _contextlib.redirect_stdout(_io.StringIO()), _warnings.catch_warnings():
     _warnings.simplefilter('ignore')
+    from mmdet.models.dense_heads import SSDHead as _SSDHead
+
     from .compat import mmengine_configs
     from .compat.mmengine_loading import install_safe_loading
     from .data import batching, pair, yolo
@@ -43,6 +45,8 @@ with _late_imgaug(), _contextlib.redirect_stdout(_io.StringIO()), _warnings.catc
 _gc.freeze()
 if _collecting:
     _gc.enable()
+if not hasattr(_SSDHead, 'loss_cls'):
+    _SSDHead.loss_cls = None  # mmdet 3.3 and later ask for it at every prediction, and train an SSD without
 install_safe_loading()
 mmengine_configs.install()
 # AFP decodes whole batches with the head's own coder, which works and is what it warns of.

@@ -71,6 +71,7 @@ def dino(depth: int) -> dict:
         resnet(depth, first=1),
         dict(
             num_queries=5,
+            test_cfg=dict(max_per_img=5),
             encoder=dict(num_layers=1, layer_cfg=layer),
             decoder=dict(num_layers=1, layer_cfg=layer),
             dn_cfg=dict(group_cfg=dict(num_dn_queries=4)),

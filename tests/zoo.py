@@ -46,7 +46,7 @@ def shrunk(detector: str | dict, *, divide: bool = True, **overrides: Any) -> Co
         if part.get('type') == 'SyncBN':
             part['type'] = 'BN'
     if 'num_queries' in model:
-        model['num_queries'] = 10
+        model['num_queries'] = model['test_cfg']['max_per_img'] = 10
     return Config._merge_a_into_b(ConfigDict(overrides), model)
 
 

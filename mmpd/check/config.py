@@ -53,7 +53,7 @@ def config_findings(config: Config, name: str) -> list[Finding]:
         *_pipeline_traps(config),
         *_hook_traps(config),
         *_chosen_by_nothing(config),
-        *_schedule_traps(config),
+        *_schedule_traps(config, name),
     ]
 
 
@@ -181,11 +181,7 @@ def _hook_traps(config: Config) -> Iterator[Finding]:
 
 def _chosen_by_nothing(config: Config) -> Iterator[Finding]:
     """A metric that the evaluator does not have is missed at the first validation, after hours."""
-    evaluator = config.get('val_evaluator')
-    if not isinstance(evaluator, dict):
-        return
-    kind: Any = METRICS.get(evaluator['type']) if isinstance(evaluator['type'], str) else evaluator['type']
-    known = [f'{evaluator.get("prefix") or kind.default_prefix}/{name}' for name in getattr(kind, 'choices', ())]
+    known = _metrics(config.get('val_evaluator') or [])
     wanted = {'save_best': (config.get('default_hooks') or {}).get('checkpoint', {}).get('save_best')}
     for hook in config.get('custom_hooks') or []:
         if bare_type(hook) == 'EarlyStoppingHook':  # it goes on for ever, with a warning each time
@@ -197,8 +193,27 @@ def _chosen_by_nothing(config: Config) -> Iterator[Finding]:
             yield error(f'{key} = {chosen!r}', f'there is no such metric; use one of {", ".join(known)}')
 
 
-def _schedule_traps(config: Config) -> Iterator[Finding]:
-    epochs = (config.get('train_cfg') or {}).get('max_epochs', 0)
+def _metrics(evaluators: dict | list[dict]) -> list[str]:
+    """Names, or patterns of them, of what evaluators compute; [] where one does not say."""
+    known = []
+    for evaluator in [evaluators] if isinstance(evaluators, dict) else evaluators:
+        kind: Any = METRICS.get(evaluator['type']) if isinstance(evaluator['type'], str) else evaluator['type']
+        prefix = evaluator.get('prefix') or getattr(kind, 'default_prefix', None)
+        if not prefix:
+            return []
+        known += [f'{prefix}/{name}' for name in getattr(kind, 'choices', '*')]
+    return known
+
+
+def _schedule_traps(config: Config, name: str) -> Iterator[Finding]:
+    loop = config.get('train_cfg') or {}
+    epochs = loop.get('max_epochs', 0)
+    if loop and not epochs:
+        yield error(
+            f'stages.{name}.runner.train_cfg.type = {loop.get("type")!r}',
+            'a stage and its schedule are counted in epochs; leave it out, and set schedule.max_epochs',
+        )
+        return
     schedulers = config.get('param_scheduler') or []
     for scheduler in [schedulers] if isinstance(schedulers, dict) else schedulers:
         milestones = scheduler.get('milestones') if scheduler.get('by_epoch', True) else None

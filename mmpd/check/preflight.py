@@ -14,7 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mmdet.models.detectors import BaseDetector
+from mmdet.registry import DATASETS
 from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import MODELS, DefaultScope
@@ -101,6 +104,8 @@ def check_stage(
             check.losses, unreached = loss_rows(model, batches, guide_file is not None)
             sure = guide_file is not None and guide_confidence(model, batches) >= SURE
             check.findings += loss_findings(check.losses, unreached, name, sure, getattr(model, 'own_loss_weight', 1.0))
+            if not check.errors:
+                _try_validation(model, config)
     return check
 
 
@@ -132,10 +137,14 @@ def _as_finding(check: StageCheck) -> Iterator[None]:
     except (ConfigError, DataError, CheckpointError) as problem:
         check.findings.append(error(f'stages.{check.name}', str(problem)))
     except Exception as problem:  # what mmdet raises on a config that does not fit can be anything
-        trace = traceback.extract_tb(problem.__traceback__)
-        at = trace[-1]  # an assert of mmdet says nothing but where it is
-        text = f'{type(problem).__name__}: {problem} in {Path(at.filename).name}: {at.line}'.splitlines()
-        check.findings.append(error(f'stages.{check.name}', f'{" ".join(text)[:600]}{_remedy(trace)}'))
+        check.findings.append(error(f'stages.{check.name}', _told(problem)))
+
+
+def _told(problem: Exception) -> str:
+    trace = traceback.extract_tb(problem.__traceback__)
+    at = trace[-1]  # an assert of mmdet says nothing but where it is
+    text = f'{type(problem).__name__}: {problem} in {Path(at.filename).name}: {at.line}'.splitlines()
+    return f'{" ".join(text)[:600]}{_remedy(trace)}'
 
 
 def _remedy(trace: Iterable[traceback.FrameSummary]) -> str:
@@ -189,6 +198,20 @@ def _settle(model: nn.Module) -> None:
             nn.init.normal_(parameter, std=0.01)
 
 
+def _try_validation(model: Any, config: Config) -> None:
+    """What else would stop a stage behind its first epoch, or the chain behind its last: reads the data sets of val and
+    test, and predicts on two images of val. Raises what they raise."""
+    val, _ = (DATASETS.build(config[f'{split}_dataloader'].dataset) for split in ('val', 'test'))
+    if isinstance(getattr(model, 'student', model), BaseDetector):
+        n_images = min(config.val_dataloader.batch_size, len(val), 2)
+        batch = pseudo_collate([val[index] for index in range(n_images)])
+        try:
+            with torch.no_grad():
+                model.eval().val_step(batch)
+        except Exception as problem:  # as in `_as_finding`
+            raise ConfigError(f'it trains, and stops at its first validation: {_told(problem)}') from problem
+
+
 def _missing_start(stage: Stage) -> list[Finding]:
     """A file to start from that is not there, which would stop the stage as it begins."""
     file = stage.init_from
@@ -207,7 +230,7 @@ def _chain_traps(stage: Stage, config: Config, n_images: int) -> list[Finding]:
                 f'the training set has {n_images} images, so an epoch has no full batch; lower it',
             )
         )
-    iterations = n_images // config.train_dataloader.batch_size * config.train_cfg.max_epochs
+    iterations = n_images // config.train_dataloader.batch_size * config.train_cfg.get('max_epochs', 0)
     ema = ema_finding(config, iterations)
     detector = config.model.get('student', config.model)
     neck = detector.get('neck')

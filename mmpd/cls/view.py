@@ -51,8 +51,8 @@ class ClassifierView(NetworkView):
         if any(feature.ndim != 4 for feature in maps):
             raise ConfigError(
                 f'backbone {type(self.net.backbone).__name__} gives outputs of shape '
-                f'{[tuple(feature.shape) for feature in maps]}, not maps (B, C, h, w): set its out_type to feature maps '
-                '(ConvNeXt, EdgeNeXt, HorNet: gap_before_final_norm=False), and pool them in a neck'
+                f'{[tuple(feature.shape) for feature in maps]}, not maps (B, C, h, w): set its out_type to feature '
+                'maps (ConvNeXt, EdgeNeXt, HorNet: gap_before_final_norm=False), and pool them in a neck'
             )
         return maps
 

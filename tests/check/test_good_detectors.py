@@ -42,6 +42,26 @@ def test_a_metric_that_nothing_computes_chooses_no_checkpoint(chosen, known):
     assert [chosen in str(one) and 'pd/AP50' in str(one) for one in found] == ([] if known else [True])
 
 
+@pytest.mark.parametrize(
+    ('metrics', 'told'),
+    [
+        (dict(type='VOCMetric'), True),
+        ([dict(type='VOCMetric'), dict(type='PDMetric')], False),
+        (dict(type='VOCMetric', prefix='pd'), False),
+        (dict(type='DumpDetResults', out_file_path='f.pkl'), False),
+    ],
+)
+def test_a_checkpoint_cannot_be_chosen_by_another_metrics_name(metrics, told):
+    config = dict(model={}, default_hooks=dict(checkpoint=dict(save_best='pd/AP50')), val_evaluator=metrics)
+    assert ['pascal_voc/*' in str(one) for one in config_findings(Config(config), 'student')] == [True] * told
+
+
+def test_a_stage_that_counts_iterations_is_told_what_to_set():
+    config = Config(dict(model={}, train_cfg=dict(type='IterBasedTrainLoop', max_iters=2)))
+    (said,) = map(str, config_findings(config, 'student'))
+    assert 'stages.student.runner.train_cfg' in said and 'schedule.max_epochs' in said
+
+
 @pytest.mark.parametrize(('epochs', 'told'), [(8, True), (9, False), (30, False)])
 def test_a_learning_rate_that_never_falls_is_told(epochs, told):
     schedulers = [dict(type='LinearLR', end=5), dict(type='MultiStepLR', milestones=[8, 11])]

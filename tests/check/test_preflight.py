@@ -63,6 +63,13 @@ def test_a_sound_stage_has_no_findings_and_every_loss_is_shown(root):
     ]
 
 
+@pytest.mark.parametrize('file', ['JPEGImages/test_1.png', 'Annotations/val_0.xml'])
+def test_files_of_val_and_test_are_missed_before_hours_of_training(tmp_path, file):
+    toy_chain(tmp_path)
+    (tmp_path / 'voc' / file).unlink()
+    assert Path(file).stem in errors(tmp_path, 'teacher')
+
+
 def test_it_leaves_no_trace(root, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     state = torch.get_rng_state()
@@ -107,6 +114,8 @@ def test_zero_terms_are_warnings_until_the_guide_is_sure_of_something(root):
         ('teacher', {'data.train.filter_cfg': dict(bbox_min_size=32)}, ['bbox_min_size = 32', 'remove']),
         ('teacher', {'data.train.ann_file': 'nowhere.txt'}, ['nowhere.txt']),
         ('student', {'stages.student.init_from': 'no.pth'}, ["stages.student.init_from = 'no.pth'", 'no such file']),
+        ('teacher', {'stages.teacher.overrides.test_cfg': dict(score_thr=0.0, nms=dict(type='no_nms'))},
+         ['stops at its first validation', 'no_nms', 'overrides']),
         ('teacher', {'data.batch_size': 64}, ['data.batch_size = 64', '4 images']),
         ('teacher', {'custom_hooks': [dict(type='PipelineSwitchHook', switch_epoch=1, switch_pipeline=[])]},
          ['PipelineSwitchHook', 'remove']),
