@@ -29,6 +29,7 @@ class Taps:
         self.memo: Memo | None = None
         self._inputs: dict[str, tuple] = {}
         self._outputs: dict[str, Any] = {}
+        self._stem_version: int | None = None
         self._handles: list = []
 
     def __enter__(self) -> Taps:
@@ -43,6 +44,8 @@ class Taps:
 
     def _record(self, name: str):
         def hook(module: nn.Module, inputs: tuple, output: Any) -> None:
+            if name == 'stem' and name not in self._outputs and isinstance(module, nn.Conv2d):
+                self._stem_version = output._version
             self._inputs.setdefault(name, inputs)
             self._outputs.setdefault(name, output)
 
@@ -64,7 +67,11 @@ class Taps:
     def __getitem__(self, name: str) -> Any:
         """Output of module `name`."""
         self._check(name)
-        return self._outputs[name]
+        output = self._outputs[name]
+        if name == 'stem' and self._stem_version not in (None, output._version):  # a VGG activates it in place
+            output = self._outputs[name] = self.modules[name](*self._inputs[name])
+            self._stem_version = output._version
+        return output
 
     def inputs(self, name: str) -> tuple:
         """Positional inputs of module `name`."""

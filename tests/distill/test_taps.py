@@ -28,6 +28,17 @@ def test_gradients_flow_through_what_was_recorded(net):
     assert net[0].weight.grad is not None
 
 
+def test_a_stem_that_is_activated_in_place_is_what_it_was_before():
+    """VGG, that of SSD too; ISRD reads the stem before its activation, gradients included."""
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True), nn.Conv2d(4, 4, 3))
+    x = torch.randn(1, 3, 8, 8)
+    with Taps({'stem': net[0]}) as taps:
+        net(x)
+    assert taps['stem'].min() < 0 and torch.equal(taps['stem'], net[0](x)) and taps['stem'] is taps['stem']
+    taps['stem'].sum().backward()
+    assert net[0].weight.grad.abs().sum() > 0
+
+
 def test_the_first_call_is_kept(net):
     first, second = torch.zeros(1, 2), torch.ones(1, 2)
     with Taps({'first': net[0]}) as taps:
