@@ -35,6 +35,7 @@ from mmdet.structures.bbox import distance2bbox
 from torch import Tensor, nn
 
 from ..align.plan import Level
+from ..errors import ConfigError
 from .response import BoxesAt, LazyResponse, LevelResponse, Rows, level_by_level
 
 Decode = Callable[[Any, Tensor, Tensor, int], Tensor]
@@ -120,13 +121,22 @@ def decode_gfl(head: Any, bbox_pred: Tensor, priors: Tensor, level: int) -> Tens
 
 
 def head_levels(head: Any) -> tuple[Level, ...]:
-    """Levels of a dense head, read from its prior generator and, for FCOS, its regression ranges."""
+    """Levels of a dense head, read from its prior generator and, for FCOS, its regression ranges.
+
+    Raises:
+        ConfigError: not as many ranges as strides.
+    """
     generator = head.prior_generator
     base_anchors = getattr(generator, 'base_anchors', [None] * len(generator.strides))
     offset = getattr(generator, 'center_offset', getattr(generator, 'offset', 0.0))
     ranges = [None] * len(generator.strides)
     if hasattr(head, 'regress_ranges') and not isinstance(head, AutoAssignHead):  # it inherits five, and uses none
         ranges = head.regress_ranges
+    if len(ranges) != len(generator.strides):
+        raise ConfigError(
+            f'{type(head).__name__} has {len(generator.strides)} strides and {len(ranges)} regress_ranges (five by '
+            "default): give one for each level in the head's overrides"
+        )
     levels = []
     for stride, anchors, size_range in zip(generator.strides, base_anchors, ranges, strict=True):
         sides = () if anchors is None else tuple((float(b[2] - b[0]), float(b[3] - b[1])) for b in anchors)

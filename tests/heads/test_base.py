@@ -1,5 +1,6 @@
 """A head's raw outputs as boxes and scores, against mmdet's own post-processing."""
 
+from mmpd.errors import ConfigError
 from mmpd.heads.base import LevelResponse, family_of, head_levels, register_family, responses
 from tests.toys import build_model, toy_retinanet
 
@@ -122,6 +123,12 @@ def test_levels_of_fcos_have_open_ends_that_survive_scaling():
     first, second = head_levels(build_head('fcos'))
     assert (first.offset, first.anchors) == (0.5, ()) and first.size_range == (0.0, 64.0)
     assert second.scaled(2).size_range == (128.0, float('inf'))
+
+
+def test_fcos_with_other_than_five_levels_is_told_to_give_its_ranges():
+    head = {key: value for key, value in HEADS['fcos'].items() if key != 'regress_ranges'}
+    with pytest.raises(ConfigError, match=r'2 strides and 5 regress_ranges \(five by default\)'):
+        head_levels(build_model(head))
 
 
 def test_autoassign_has_no_ranges_whatever_its_number_of_levels():
