@@ -9,8 +9,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from mmpd.cli import main_with_errors
 from mmpd.cls.voc_crops import CropOptions, convert
-from mmpd.errors import ConfigError, DataError
 
 
 def parse_args() -> argparse.Namespace:
@@ -35,11 +35,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> int:
     args = parse_args()
-    try:
-        result = convert(args.source, args.target, CropOptions(args.size, args.context, args.min_side))
-    except (ConfigError, DataError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 1
+    result = convert(args.source, args.target, CropOptions(args.size, args.context, args.min_side))
     splits = result['splits']
     width = max(map(len, result['classes']))
     print(f'{"":{width}}' + ''.join(f'{split:>7}' for split in splits))
@@ -55,4 +51,4 @@ def main() -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    main_with_errors(main)

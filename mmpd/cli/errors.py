@@ -50,6 +50,6 @@ def with_errors(main: Callable[..., int | None]) -> int:
     except KeyboardInterrupt:
         print('\nStopped. The same command goes on where it was cut.', file=sys.stderr)
         return 130
-    colour, plain = ('\033[31m', '\033[0m') if sys.stderr.isatty() else ('', '')
+    colour, plain = ('\033[31m', '\033[0m') if sys.stderr.isatty() and not os.environ.get('NO_COLOR') else ('', '')
     print(f'{colour}{text}{plain}', file=sys.stderr)
     return 1

@@ -142,6 +142,14 @@ def test_modules_of_a_stages_folder_are_found_where_the_command_is_run(monkeypat
         command('export')([str(stage)])
 
 
+def test_no_colour_where_none_is_wanted(monkeypatch, capsys):
+    monkeypatch.setattr('sys.stderr.isatty', lambda: True)
+    for wanted in ('', '1'):
+        monkeypatch.setenv('NO_COLOR', wanted)
+        with_errors(raising(DataError('x')))
+        assert ('\033' in capsys.readouterr().err) == (not wanted)
+
+
 @pytest.mark.parametrize('unbuffered', ['', '1'])
 def test_a_reader_that_goes_away_is_no_error_of_ours(unbuffered):
     process = subprocess.Popen(

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import runpy
 import types
 from pathlib import Path
 from types import ModuleType
@@ -11,7 +12,7 @@ from mmpd.chain.chain import read_chain
 from mmpd.check.finding import StageCheck, error
 from mmpd.cli import parser_of
 from mmpd.errors import ConfigError
-from tests.toys import toy_chain
+from tests.toys import toy_chain, write_toy_voc
 
 import cv2
 import pytest
@@ -58,6 +59,15 @@ def test_test_takes_every_config_that_a_stage_has(trained, tmp_path, capsys) -> 
         assert words in shown
     tool('test').main([str(student / 'deploy.py'), str(student / 'student_best.pth')])
     assert 'network pixels' in capsys.readouterr().out
+
+
+def test_crops_that_cannot_be_written_are_one_line(tmp_path, monkeypatch, capsys) -> None:
+    (tmp_path / 'file').touch()
+    monkeypatch.setattr('sys.argv', ['voc_to_crops.py', str(write_toy_voc(tmp_path / 'voc')), str(tmp_path / 'file/x')])
+    with pytest.raises(SystemExit, match='1'):
+        runpy.run_path(str(ROOT / 'tools/voc_to_crops.py'), run_name='__main__')
+    said = capsys.readouterr().err
+    assert said.count('\n') == 1 and str(tmp_path / 'file') in said
 
 
 def test_what_was_measured_is_shown_where_its_file_cannot_be_written(trained, tmp_path, capsys) -> None:
