@@ -88,7 +88,7 @@ class Step:
             return [pooled_maps(self.feats_lr, self.feats_hr)]
         pairs = []
         for aligned in self.aligned_features:
-            valid = self.valid(self.grids[aligned.student])
+            valid = self.valid(self.grids[aligned.student], self.alignment.plan.student[aligned.student].stride)
             if not self.alignment.trains(aligned.student):
                 valid = torch.zeros_like(valid)
             pairs.append(MapPair(aligned.student, self.feats_lr[aligned.student], aligned.features, valid))
@@ -106,21 +106,32 @@ class Step:
         """Ground-truth boxes per image, (g, 4), LR pixels."""
         return [sample.gt_instances.bboxes for sample in self.data_samples]
 
-    def mask(self, grid: Sequence[int]) -> Tensor | None:
+    def mask(self, grid: Sequence[int], stride: float | None = None) -> Tensor | None:
         """`valid`, or None where no image of the batch is padded, so that nobody multiplies by ones."""
         size = tuple(self.images_lr.shape[-2:])
         full = all(tuple(getattr(sample, 'img_shape', size)[:2]) == size for sample in self.data_samples)
-        return None if full else self.valid(grid)
+        return None if full else self.valid(grid, stride)
 
-    def valid(self, grid: Sequence[int]) -> Tensor:
-        """(B, 1, h, w) bool: cells whose centre lies on the image and not on the batch's padding."""
+    def valid(self, grid: Sequence[int], stride: float | None = None) -> Tensor:
+        """(B, 1, h, w) bool: cells whose centre lies on the image and not on the batch's padding.
+
+        Args:
+            stride: LR pixels a cell. A pyramid halves with ceil, so its last cells may reach beyond the batch. None:
+                the grid ends where the batch does.
+        """
         height, width = self.images_lr.shape[-2:]
         masks = []
         for sample in self.data_samples:
             img_shape = getattr(sample, 'img_shape', (height, width))
             rows, cols = (
-                (torch.arange(n, device=self.images_lr.device) + 0.5) * side / n < shown
+                _centres(n, side, stride or side / n, self.images_lr.device) < shown
                 for n, side, shown in zip(grid, (height, width), img_shape, strict=False)
             )
             masks.append(rows[:, None] & cols[None])
         return torch.stack(masks)[:, None]
+
+
+def _centres(n: int, side: int, stride: float, device: torch.device) -> Tensor:
+    """(n,) centres of cells along a side of the batch, of the last one as far as it is inside."""
+    starts = torch.arange(n, device=device) * stride
+    return (starts + (starts + stride).clamp(max=side)) / 2

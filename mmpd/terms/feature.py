@@ -42,7 +42,8 @@ class FeatureTerm(MatchedTerm):
                 unused += list(self.adapters[level].parameters()) if level in self.adapters else []
                 continue
             feature = self.adapted(aligned.student, step.feats_lr[aligned.student])
-            losses.append(self.loss(feature, aligned.features, step.mask(feature.shape[-2:])))
+            stride = step.alignment.plan.student[aligned.student].stride
+            losses.append(self.loss(feature, aligned.features, step.mask(feature.shape[-2:], stride)))
         if not losses:
             raise ConfigError(
                 f'terms.feature: no student level that a guide level serves has a positive in training (positives by '

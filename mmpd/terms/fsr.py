@@ -50,5 +50,6 @@ class FSRTerm(Term):
         for (student, guide), block in zip(self.pairs, self.blocks, strict=True):
             target = step.feats_hr[guide]
             fine = block(step.feats_lr[student])[..., : target.shape[-2], : target.shape[-1]]
-            losses.append(self.loss(fine, target, step.mask(target.shape[-2:])))
+            stride = step.alignment.guide_feats[guide].stride / float(step.alignment.ratio)
+            losses.append(self.loss(fine, target, step.mask(target.shape[-2:], stride)))
         return {'loss_fsr': self.loss_weight * torch.stack(losses).mean()}
