@@ -8,12 +8,15 @@ from __future__ import annotations
 import contextlib
 import copy
 import inspect
+import logging
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
+import numpy as np
+import torch
 from mmengine.config import Config
 from mmengine.hooks import EMAHook
 from mmengine.optim import build_optim_wrapper
@@ -101,7 +104,9 @@ def _parts(config: Config, model: nn.Module, dataset: Any) -> Iterator[tuple[str
         for metric in _listed(cfg.get(f'{split}_evaluator')):
             yield f'{split}_evaluator: {metric.get("type")}', partial(METRICS.build, metric)
     if cfg.get('randomness'):
-        yield 'randomness', lambda: inspect.signature(Runner.set_randomness).bind(None, **cfg['randomness'])
+        yield 'randomness', lambda: _randomness(**cfg['randomness'])
+    if cfg.get('log_level'):
+        yield 'log_level', lambda: logging.Logger('', cfg['log_level'])
     if cfg.get('env_cfg'):  # mmengine reads these keys and passes over all others
         yield 'env_cfg', lambda: inspect.signature(_environment).bind(**cfg['env_cfg'])
     if cfg.get('log_processor'):
@@ -113,6 +118,14 @@ def _parts(config: Config, model: nn.Module, dataset: Any) -> Iterator[tuple[str
         yield f'vis_backends: {backend.get("type")}', partial(_fits, VISBACKENDS, {'save_dir': '', **backend})
     if visualizer.get('type'):  # built, it would make folders, and so would its backends
         yield 'visualizer', lambda: _fits(VISUALIZERS, visualizer)
+
+
+def _randomness(**given: Any) -> None:
+    """What `Runner.set_randomness` reads; a seed is numpy's and torch's."""
+    inspect.signature(Runner.set_randomness).bind(None, **given)
+    if (seed := given.get('seed')) is not None:
+        torch.Generator().manual_seed(seed)
+        np.random.RandomState(seed)
 
 
 def _environment(cudnn_benchmark: Any = None, mp_cfg: Any = None, dist_cfg: Any = None, resource_limit: Any = None):

@@ -47,6 +47,9 @@ RUNNER = 'stages.student.runner'
             ["EarlyStoppingHook.monitor = 'pd/APx'", 'pd/AP50'],
         ),
         (dict(randomness=dict(sed=1)), ['randomness', 'sed']),
+        (dict(randomness=dict(seed=-1)), ['randomness', 'Seed must be between']),
+        (dict(randomness=dict(seed=[1, 2])), ['randomness', 'list']),
+        (dict(log_level='LOUD'), ['log_level', 'LOUD']),
         (dict(env_cfg=dict(cudnn_benchmrk=True)), ['env_cfg', 'cudnn_benchmrk']),
         (
             dict(train_dataloader=dict(persistent_workers=True, num_workers=1)),
