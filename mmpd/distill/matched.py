@@ -53,14 +53,14 @@ def pooled_maps(feats_lr: Sequence[Tensor], feats_hr: Sequence[Tensor]) -> MapPa
 
 
 def cell_vectors(
-    pairs: Sequence[MapPair], levels: Sequence[Level], gt_boxes: list[Tensor], size: tuple[int, int], limit: int
+    pairs: Sequence[MapPair], levels: Sequence[Level], gt_boxes: list[Tensor], limit: int
 ) -> list[VectorPair]:
     """Cells whose centre lies in an object, each object on the level whose typical object is nearest to it in size.
 
     An object between the centres has the cell that holds its own centre.
 
     Args:
-        levels: of the student, LR pixels. gt_boxes: per image (g, 4). size: (h, w) of the padded LR images.
+        levels: of the student, LR pixels. gt_boxes: per image (g, 4).
 
     Returns:
         One a pair; it may hold no vector.
@@ -73,19 +73,19 @@ def cell_vectors(
             continue
         sides = (boxes[:, 2:] - boxes[:, :2]).clamp(min=1e-3)
         nearest = (sides.log().mean(1)[:, None] - sizes.to(boxes)).abs().argmin(1)
-        for index, mask in enumerate(masks):
-            mask[image, 0] |= inside(boxes[nearest == index], mask.shape[-2:], size)
+        for index, (pair, mask) in enumerate(zip(pairs, masks, strict=True)):
+            mask[image, 0] |= inside(boxes[nearest == index], mask.shape[-2:], levels[pair.level].stride)
     return [pair.vectors(mask & pair.valid, limit) for pair, mask in zip(pairs, masks, strict=True)]
 
 
-def inside(boxes: Tensor, grid: Sequence[int], size: tuple[int, int]) -> Tensor:
-    """(h, w) bool: cells of a grid over an image of `size` pixels whose centre is in one of the boxes (g, 4)."""
+def inside(boxes: Tensor, grid: Sequence[int], stride: float) -> Tensor:
+    """(h, w) bool: cells of a grid of so many pixels each whose centre is in one of the boxes (g, 4)."""
     covered = []
-    for axis, (cells, side) in enumerate(zip(grid, size, strict=True)):
+    for axis, cells in enumerate(grid):
         low, high = boxes[:, 1 - axis, None], boxes[:, 3 - axis, None]
-        centres = (torch.arange(cells, device=boxes.device) + 0.5) * side / cells
+        centres = (torch.arange(cells, device=boxes.device) + 0.5) * stride
         between = (centres >= low) & (centres < high)
-        own = ((low + high) / 2 * cells / side).floor().clamp(0, cells - 1)
+        own = ((low + high) / 2 / stride).floor().clamp(0, cells - 1)
         alone = torch.arange(cells, device=boxes.device) == own
         covered.append(torch.where(between.any(1, keepdim=True), between, alone))
     return (covered[0][:, :, None] & covered[1][:, None, :]).any(0)

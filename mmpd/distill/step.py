@@ -99,8 +99,7 @@ class Step:
         that fits it; of classifiers one vector an image."""
         if self.alignment.student.pooled:
             return [pair.vectors(pair.valid, limit) for pair in self.map_pairs]
-        size = (self.images_lr.shape[-2], self.images_lr.shape[-1])
-        return cell_vectors(self.map_pairs, self.alignment.plan.student, self.gt_boxes(), size, limit)
+        return cell_vectors(self.map_pairs, self.alignment.plan.student, self.gt_boxes(), limit)
 
     def gt_boxes(self) -> list[Tensor]:
         """Ground-truth boxes per image, (g, 4), LR pixels."""

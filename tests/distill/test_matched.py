@@ -13,13 +13,13 @@ import torch
 
 def test_cells_in_boxes_are_those_of_a_loop():
     boxes = torch.tensor([[3.0, 5.0, 21.0, 13.0], [30.0, 2.0, 31.0, 3.0], [-9.0, 20.0, 6.0, 60.0]])
-    got = inside(boxes, (6, 8), (24, 32))  # cells of 4 pixels
+    got = inside(boxes, (6, 8), 4)  # cells of 4 pixels
     for row in range(6):
         for column in range(8):
             y, x = 4 * row + 2, 4 * column + 2
             hit = any(x1 <= x < x2 and y1 <= y < y2 for x1, y1, x2, y2 in boxes.tolist())
             assert bool(got[row, column]) == (hit or (row, column) == (0, 7)), (row, column)  # the tiny box's own cell
-    assert not inside(boxes[:0], (6, 8), (24, 32)).any()
+    assert not inside(boxes[:0], (6, 8), 4).any()
 
 
 def pair(level: int, grid: tuple[int, int], images: int = 2) -> MapPair:
@@ -28,11 +28,16 @@ def pair(level: int, grid: tuple[int, int], images: int = 2) -> MapPair:
     return MapPair(level, places, 10 * places, torch.ones(images, 1, *grid, dtype=torch.bool))
 
 
+def test_cells_lie_where_the_stride_says_also_if_they_reach_beyond_the_image():
+    """70 pixels have three cells of 32; spread evenly, the last one would have its centre at 58."""
+    assert inside(torch.tensor([[50.0, 0, 66, 70]]), (3, 3), 32)[0].tolist() == [False, True, False]
+
+
 def test_every_object_has_its_cells_on_the_level_that_fits_it_and_rows_match():
     pairs = [pair(0, (8, 8)), pair(2, (2, 2))]
     levels = [Level(4.0, ((8.0, 8.0),)), Level(8.0), Level(16.0, ((32.0, 32.0),))]
     boxes = [torch.zeros(0, 4), torch.tensor([[0.0, 0.0, 8.0, 8.0], [0.0, 0.0, 30.0, 24.0]])]
-    small, large = cell_vectors(pairs, levels, boxes, (32, 32), 99)
+    small, large = cell_vectors(pairs, levels, boxes, 99)
     assert (small.level, large.level) == (0, 2)
     assert small.student.tolist() == [[1, 0, 0], [1, 0, 1], [1, 1, 0], [1, 1, 1]]
     assert large.student.tolist() == [[1, 0, 0], [1, 0, 1]]
