@@ -25,12 +25,14 @@ _END_MARKS = {'JPEG': b'\xff\xd9', 'PNG': b'IEND'}
 @dataclass(frozen=True)
 class ImageHeader:
     """Sizes are (width, height) in pixels. `size` is what cv2 (so mmcv's loader) decodes to: EXIF orientation applied.
-    `stored_size` is the size before that. `orientation` is the EXIF value that cv2 follows, 1 = upright."""
+    `stored_size` is the size before that. `orientation` is the EXIF value that cv2 follows, 1 = upright.
+    `transparent`: it has an alpha channel, or one transparent colour (tRNS), of which `mode` says nothing."""
 
     size: tuple[int, int]
     stored_size: tuple[int, int]
     orientation: int
     mode: str
+    transparent: bool
 
 
 def find_image(folder: Path, image_id: str) -> Path:
@@ -55,6 +57,7 @@ def read_image_header(path: Path) -> ImageHeader:
             warnings.simplefilter('ignore', Image.DecompressionBombWarning)
             with Image.open(path) as image:
                 stored_size, mode, file_format = (image.size, image.mode, image.format or '')
+                transparent = image.has_transparency_data
                 # Without the guard Pillow decodes a whole PNG to look for EXIF behind the pixels. cv2 turns no WebP.
                 exif = image.getexif() if 'exif' in image.info and file_format != 'WEBP' else {}
     except Image.DecompressionBombError as error:
@@ -68,7 +71,7 @@ def read_image_header(path: Path) -> ImageHeader:
     _check_sides(path, stored_size)
     orientation = exif.get(_ORIENTATION_TAG, 1)
     size = stored_size[::-1] if orientation in _TRANSPOSED else stored_size
-    return ImageHeader(size, stored_size, orientation, mode)
+    return ImageHeader(size, stored_size, orientation, mode, transparent)
 
 
 def _check_end(path: Path, file_format: str) -> None:

@@ -224,9 +224,8 @@ def measure(
         check_classes(checkpoint, classes)
         load_into(model, checkpoint)
         metrics = {key.rpartition('/')[2]: float(value) for key, value in runner.test().items()}
-        found = [getattr(metric, 'per_class', {}) for metric in runner.test_loop.evaluator.metrics]
-        without = [getattr(metric, 'without', []) for metric in runner.test_loop.evaluator.metrics]
-    return Measurement(metrics, next(filter(None, found), {}), next(filter(None, without), []))
+        ours = next((one for one in runner.test_loop.evaluator.metrics if getattr(one, 'per_class', None)), None)
+    return Measurement(metrics, getattr(ours, 'per_class', {}), getattr(ours, 'without', []))
 
 
 def _runner_config(network: Network, work_dir: str, launcher: str, show_dir: str | Path | None) -> Config:

@@ -98,18 +98,27 @@ def _ready(net: Any, size: tuple[int, int], runtime: str, threads: int) -> Itera
         raise ConfigError('--time cuda: torch finds no CUDA device here')
     from .predict import TorchBackend
 
+    with limited(threads):
+        try:
+            torch_backend = TorchBackend(net.to(runtime))
+
+            def run() -> None:
+                torch_backend([image])  # its boxes come to the CPU, so the device has finished
+
+            yield run
+        finally:
+            net.to('cpu')
+
+
+@contextlib.contextmanager
+def limited(threads: int) -> Iterator[None]:
+    """torch computes on so many threads while the block runs."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        torch_backend = TorchBackend(net.to(runtime))
-
-        def run() -> None:
-            torch_backend([image])  # its boxes come to the CPU, so the device has finished
-
-        yield run
+        yield
     finally:
         torch.set_num_threads(before)
-        net.to('cpu')
 
 
 def _write_onnx(net: Any, size: tuple[int, int], file: Path) -> None:

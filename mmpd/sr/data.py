@@ -16,7 +16,6 @@ from mmcv.transforms import BaseTransform
 from mmdet.registry import DATASETS, TRANSFORMS
 from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
-from PIL import Image
 
 from ..data.data_report import DataReport
 from ..data.image_header import read_image_header
@@ -120,9 +119,8 @@ class SRFolder(BaseDataset):
     def _problem(self, path: Path) -> str:
         """Why an image cannot be used; '' where it can."""
         header = read_image_header(path)
-        with Image.open(path) as image:
-            if image.has_transparency_data:  # also one transparent colour (tRNS), of which the mode says nothing
-                return 'transparency'
+        if header.transparent:
+            return 'transparency'
         if header.mode.startswith('I') or _png_depth(path) > 8:
             return 'more than 8 bits a channel'
         if min(header.size) < self._least_side:

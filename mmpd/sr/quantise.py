@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from ..chain.chain import read_chain
 from ..chain.stage_config import stage_config
 from ..errors import ConfigError
+from ..evaluation.timing import limited
 from .gallery import finished_networks
 from .metric import luma, psnr, shave
 from .networks import EDSR, RANGE
@@ -71,16 +72,13 @@ def cpu_seconds(run: Callable[[], Any], repeats: int = 10) -> float:
 
     That is what a user waits for on an idle machine, however busy this one is.
     """
-    before, times = torch.get_num_threads(), []
-    torch.set_num_threads(1)  # of several, those that wait for another burn time: eightfold on two busy cores
-    try:
+    times = []
+    with limited(1):  # of several, those that wait for another burn time: eightfold on two busy cores
         run()
         for _ in range(repeats):
             begin = time.process_time()
             run()
             times.append(time.process_time() - begin)
-    finally:
-        torch.set_num_threads(before)
     return sorted(times)[len(times) // 2]
 
 
